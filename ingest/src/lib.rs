@@ -1,0 +1,1 @@
+//! Warpline's ingest: bytes of any protocol become [`warpline_storage::model::Batch`].

@@ -1,0 +1,1 @@
+//! Warpline's kernel: slices in, facts and buckets out.

@@ -1,0 +1,1 @@
+//! Warpline's query: SQL over a snapshot becomes record batches, and those become bytes.

@@ -1,0 +1,1 @@
+//! Warpline's top floor: command line, configuration, listeners and wiring.

@@ -1,0 +1,17 @@
+//! Warpline's storage: a write-ahead log and buffer in front of Parquet files in a Delta table.
+//!
+//! Promises: what was acknowledged as durable survives `kill -9` and power loss of a machine whose
+//! disk survives; each acknowledged row is in every later snapshot exactly once; a log segment is
+//! deleted only after the tables cover it.
+
+mod buffer;
+mod error;
+mod handle;
+mod snapshot;
+
+pub mod model;
+
+pub use buffer::BufferSlice;
+pub use error::{ErrorKind, StorageError};
+pub use handle::{Acknowledged, Admission, Limits, Metrics, Storage, StorageOptions};
+pub use snapshot::{DataFile, FileKind, FileOrder, Snapshot, TableSnapshot, TimeRange};

@@ -1,0 +1,101 @@
+//! What a query sees: for each table its files at one version and the buffer beside them.
+//!
+//! A snapshot never changes. A row that was acknowledged before it was taken is in it exactly
+//! once: either in a file or in the buffer, because both are published in one step.
+
+use crate::buffer::BufferSlice;
+use crate::model::{TableSchema, Timestamp};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use url::Url;
+use uuid::Uuid;
+
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    tables: Arc<BTreeMap<Arc<str>, Arc<TableSnapshot>>>,
+}
+
+/// One table in a snapshot.
+#[derive(Clone, Debug)]
+pub struct TableSnapshot {
+    pub schema: Arc<TableSchema>,
+    /// The Delta version that `files` is.
+    pub version: u64,
+    /// In commit order.
+    pub files: Arc<[Arc<DataFile>]>,
+    pub buffer: BufferSlice,
+    pub store: Arc<dyn ObjectStore>,
+    /// Where `store` is rooted, as DataFusion's registry wants it.
+    pub store_url: Url,
+}
+
+/// A committed Parquet file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFile {
+    /// From the store's root.
+    pub path: Path,
+    pub bytes: u64,
+    pub rows: u64,
+    pub times: TimeRange,
+    pub order: FileOrder,
+    /// Incarnation of the log whose rows these are.
+    pub writer: Uuid,
+    pub kind: FileKind,
+}
+
+/// Whether a file can repeat keys of earlier files of its writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileKind {
+    /// Each row is newer than anything its series had in earlier files: keys are disjoint.
+    Monotone,
+    /// Rows at or before their series' newest flushed time: they may repeat keys.
+    Late,
+}
+
+/// The order of writes between files: later wins. Ordered by commit, late after monotone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileOrder {
+    pub version: u64,
+    pub kind: FileKind,
+}
+
+/// Times from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl Snapshot {
+    pub fn new(tables: BTreeMap<Arc<str>, Arc<TableSnapshot>>) -> Self {
+        Self { tables: Arc::new(tables) }
+    }
+
+    pub fn table(&self, name: &str) -> Option<&Arc<TableSnapshot>> {
+        self.tables.get(name)
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<TableSnapshot>> {
+        self.tables.values()
+    }
+}
+
+impl TimeRange {
+    pub const ALL: Self = Self { first: Timestamp::MIN, last: Timestamp::MAX };
+
+    pub fn contains(self, time: Timestamp) -> bool {
+        self.first <= time && time <= self.last
+    }
+
+    pub fn meets(self, other: Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    /// The smallest range that holds both.
+    #[must_use]
+    pub fn span(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+}
