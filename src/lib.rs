@@ -1,1 +1,14 @@
 //! Warpline's top floor: command line, configuration, listeners and wiring.
+//!
+//! It is the only place where ingest and query are seen together. It decides nothing about data:
+//! what is valid is storage's to say, what an answer is query's.
+
+pub mod cli;
+pub mod config;
+mod metrics;
+pub mod serve;
+mod signals;
+pub mod sql;
+
+/// What a command ends with when it fails: one sentence for the person who typed it.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,72 @@
+//! What a file, a variable and a wrong key do to a configuration.
+
+use super::{ByteSize, Config, Loopback};
+use std::path::Path;
+
+fn of(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text).expect("a written file");
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Config::load(Some(file.path()), variables).map_err(|error| error.to_string())
+}
+
+#[test]
+fn nothing_is_needed() {
+    let config = Config::load(None, []).expect("the defaults");
+    assert_eq!(config.server.listen.address().to_string(), "127.0.0.1:7480");
+    assert_eq!(config.server.postgres.address().to_string(), "127.0.0.1:7432");
+}
+
+#[test]
+fn variables_override_the_file() {
+    let text = "[storage]\nmemory = \"1GiB\"\nflush_size = 1048576\n[limits]\ntables = 7";
+    let config = of(text, &[("WARPLINE_STORAGE_MEMORY", "64MiB"), ("WARPLINE_LIMITS_SERIES", "9")])
+        .expect("a configuration");
+    assert_eq!(config.storage.memory, ByteSize(64 << 20));
+    assert_eq!(config.storage.flush_size, ByteSize(1 << 20));
+    assert_eq!((config.limits.tables, config.limits.series), (7, 9));
+}
+
+#[test]
+fn a_numeric_folder_is_a_folder() {
+    let config = of("", &[("WARPLINE_SERVER_DATA", "2026")]).expect("a configuration");
+    assert_eq!(config.server.data, Path::new("2026"));
+}
+
+#[test]
+fn unknown_keys_are_named() {
+    let error = of("[storage]\nmemroy = \"1GiB\"", &[]).expect_err("a misspelt key");
+    assert!(error.contains("memroy") && error.contains(":2:"), "{error}");
+    let error = of("", &[("WARPLINE_STORAGE_MEMROY", "1GiB")]).expect_err("a misspelt variable");
+    assert!(error.contains("WARPLINE_STORAGE_MEMROY"), "{error}");
+    assert!(error.contains("WARPLINE_STORAGE_MEMORY"), "{error}");
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    assert!(of("", &[("WARPLINE_LOG", "debug"), ("PATH", "/bin")]).is_ok());
+}
+
+#[test]
+fn a_wrong_value_names_its_variable() {
+    let error = of("", &[("WARPLINE_STORAGE_FLUSH_INTERVAL", "soon")]).expect_err("no duration");
+    assert!(error.contains("WARPLINE_STORAGE_FLUSH_INTERVAL") && error.contains("10s"), "{error}");
+}
+
+#[test]
+fn only_loopback_is_listened_on() {
+    for good in ["127.0.0.1:1", "localhost:7480", "[::1]:7480", "127.9.9.9:0"] {
+        assert!(good.parse::<Loopback>().is_ok(), "{good}");
+    }
+    let refused = "0.0.0.0:7480".parse::<Loopback>().expect_err("every interface");
+    assert!(refused.contains("loopback"), "{refused}");
+    assert!("192.168.1.4:7480".parse::<Loopback>().is_err());
+    assert!("7480".parse::<Loopback>().is_err());
+}
+
+#[test]
+fn store_options_are_not_printed() {
+    let text = "[store.options]\naws_secret_access_key = \"hush\"";
+    let config = of(text, &[]).expect("a configuration");
+    assert!(!format!("{config:?}").contains("hush"));
+}

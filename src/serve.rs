@@ -1,0 +1,254 @@
+//! The server: one store, an HTTP listener that also takes gRPC, and a PostgreSQL listener.
+//!
+//! ```text
+//! 127.0.0.1:7480   POST /sql, GET /health, GET /metrics     (HTTP/1.1 and HTTP/2)
+//!                  /warpline.v1.Ingest/Stream               (gRPC over HTTP/2)
+//! 127.0.0.1:7432   PostgreSQL wire
+//! ```
+//! Promises: addresses are taken before the store is opened, so a port in use costs nothing; while
+//! the log is replayed every request is answered 503; at the end what was appended is durable.
+
+use crate::config::{Config, ConfigError, Loopback};
+use crate::{Failure, metrics, signals};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tower::ServiceExt;
+use url::Url;
+use warpline_storage::{Storage, StorageError};
+
+/// How long open requests may go on once the server has been asked to end.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// HTTP/2 windows that keep a stream of frames from waiting for window updates.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+const EXAMPLES: &str = "\
+Examples:
+  warpline serve
+  warpline serve --data /var/lib/warpline --memory 8GiB
+  warpline serve --data ./log --store s3://bucket/prefix      (keys from AWS_... variables)
+  warpline serve --config warpline.toml
+
+Settings come from defaults, the file, WARPLINE_SECTION_KEY variables and the flags above, the
+later overriding the earlier. docs/operating.md lists them all.";
+
+/// Run a server until Ctrl-C or SIGTERM.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeOptions {
+    /// Folder of the log, and of the tables unless --store says otherwise [default: ./warpline-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Where the tables are: file:///path, s3://bucket/prefix, gs://..., az://..., memory:///
+    #[arg(long, value_name = "URL")]
+    pub store: Option<Url>,
+
+    /// Address of HTTP and gRPC [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<Loopback>,
+
+    /// Address of the PostgreSQL wire [default: 127.0.0.1:7432]
+    #[arg(long, value_name = "ADDRESS")]
+    pub postgres: Option<Loopback>,
+
+    /// Memory for rows that are not in the tables yet [default: 2GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<crate::config::ByteSize>,
+
+    /// A TOML file of settings
+    #[arg(long, value_name = "FILE", env = "WARPLINE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+impl ServeOptions {
+    /// The configuration these flags ask for, over file and environment.
+    pub fn configuration(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
+        if let Some(data) = &self.data {
+            config.server.data.clone_from(data);
+        }
+        if let Some(store) = &self.store {
+            config.store.url = Some(store.clone());
+        }
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config.server.postgres = self.postgres.unwrap_or(config.server.postgres);
+        config.storage.memory = self.memory.unwrap_or(config.storage.memory);
+        Ok(config)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot listen on {address} for {what}: {source}; choose another with {flag}")]
+    Listen { address: SocketAddr, what: &'static str, flag: &'static str, source: std::io::Error },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the {what} listener ended: {reason}")]
+    Ended { what: &'static str, reason: String },
+}
+
+/// Serves until the process is asked to end.
+pub async fn run(options: ServeOptions) -> Result<(), Failure> {
+    let asked = signals::asked_to_end()?;
+    let mut server = Server::start(&options.configuration()?).await?;
+    tracing::info!("ready: HTTP and gRPC on {}, PostgreSQL on {}", server.http, server.postgres);
+    let outcome = tokio::select! {
+        () = asked => Ok(()),
+        error = server.ended() => Err(error),
+    };
+    server.stop().await?;
+    tracing::info!("stopped; everything acknowledged is on disk");
+    Ok(outcome?)
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    storage: Storage,
+    http: SocketAddr,
+    postgres: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<ServeError>,
+}
+
+impl Server {
+    /// Takes the addresses, opens the store and answers requests.
+    pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        let http = listen(config.server.listen, "HTTP and gRPC", "--listen").await?;
+        let postgres = listen(config.server.postgres, "PostgreSQL", "--postgres").await?;
+        let (http_address, postgres_address) = (bound(&http), bound(&postgres));
+        let (stop, stopped) = watch::channel(false);
+        let ready = Arc::new(OnceLock::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_http(http, ready.clone(), stopped));
+        let storage = Storage::open(config.storage_options()?).await?;
+        let routed = ready.set(routes(&storage));
+        assert!(routed.is_ok(), "routes are set once");
+        Ok(Self { storage, http: http_address, postgres: postgres_address, stop, tasks })
+    }
+
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// The address of HTTP and gRPC.
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The URL that clients of HTTP and gRPC are given.
+    pub fn url(&self) -> Url {
+        Url::parse(&format!("http://{}", self.http)).expect("an address makes a URL")
+    }
+
+    /// The address of the PostgreSQL wire.
+    pub fn postgres(&self) -> SocketAddr {
+        self.postgres
+    }
+
+    /// Resolves when a listener ends by itself.
+    pub async fn ended(&mut self) -> ServeError {
+        match self.tasks.join_next().await {
+            Some(Ok(error)) => error,
+            Some(Err(panic)) => ServeError::Ended { what: "a", reason: panic.to_string() },
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Makes everything appended durable, then lets open requests finish for a moment.
+    pub async fn stop(mut self) -> Result<(), ServeError> {
+        self.stop.send_replace(true);
+        let closed = self.storage.close().await;
+        let _ =
+            tokio::time::timeout(GRACE, async { while self.tasks.join_next().await.is_some() {} })
+                .await;
+        self.tasks.shutdown().await;
+        Ok(closed?)
+    }
+}
+
+async fn listen(
+    address: Loopback,
+    what: &'static str,
+    flag: &'static str,
+) -> Result<TcpListener, ServeError> {
+    let address = address.address();
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen {
+        address,
+        what,
+        flag,
+        source,
+    })
+}
+
+fn bound(listener: &TcpListener) -> SocketAddr {
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+/// Everything the HTTP listener answers once the store is open.
+fn routes(storage: &Storage) -> Router {
+    Router::new()
+        .route("/health", get(async || "ready\n"))
+        .route("/metrics", get(metrics_page))
+        .with_state(storage.clone())
+}
+
+async fn metrics_page(State(storage): State<Storage>) -> impl IntoResponse {
+    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (headers, metrics::page(&storage.metrics()))
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    ready: Arc<OnceLock<Router>>,
+    mut stopped: watch::Receiver<bool>,
+) -> ServeError {
+    let gate = Router::new().fallback(through_the_gate).with_state(ready);
+    let served = tonic::transport::Server::builder()
+        .accept_http1(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .add_routes(Routes::from(gate))
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            async move {
+                // An error means that the server is gone, which asks for the same.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            },
+        )
+        .await;
+    let reason = served.err().map_or_else(|| "it was stopped".to_owned(), |e| e.to_string());
+    ServeError::Ended { what: "HTTP", reason }
+}
+
+/// Passes requests on once there is something behind the gate.
+async fn through_the_gate(
+    State(ready): State<Arc<OnceLock<Router>>>,
+    request: Request,
+) -> Response {
+    let Some(router) = ready.get() else {
+        let retry = [(header::RETRY_AFTER, "1")];
+        return (StatusCode::SERVICE_UNAVAILABLE, retry, "starting: the log is replayed\n")
+            .into_response();
+    };
+    match router.clone().oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
