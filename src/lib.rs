@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod fleet;
 mod metrics;
 pub mod serve;
 mod signals;
