@@ -1,1 +1,85 @@
-fn main() {}
+//! `warpline-bench`: measures the real binaries on this machine, prints tables, writes figures.
+//!
+//! Promises: the client's cost is kept apart from the server's; what a run acknowledged is counted
+//! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
+
+mod http;
+mod ingest;
+mod limits;
+mod peers;
+mod process;
+mod report;
+mod server;
+mod simulator;
+
+use clap::{Parser, Subcommand};
+use report::Report;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What ends a command; its text says what to do.
+type Failure = Box<dyn Error + Send + Sync>;
+
+const EXAMPLES: &str = "\
+Examples:
+  warpline-bench limits
+  warpline-bench ingest --gpus 1000,8000 --duration 60s
+  warpline-bench ingest --peers ../shared/peers --peer-size S --systems victoriametrics";
+
+/// Measure Warpline on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "warpline-bench", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Write the figures to a file as JSON
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ingest(Box<ingest::IngestOptions>),
+    Limits(limits::LimitsOptions),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("warpline-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let report = match &cli.command {
+        Command::Ingest(options) => ingest::run(options)?,
+        Command::Limits(options) => limits::run(options)?,
+    };
+    for table in &report.tables {
+        println!("{table}");
+    }
+    cli.json.as_deref().map_or(Ok(()), |file| write_json(file, &report))
+}
+
+fn write_json(file: &Path, report: &Report) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&report.figures)?;
+    std::fs::write(file, text + "\n")
+        .map_err(|error| format!("cannot write {}: {error}", file.display()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

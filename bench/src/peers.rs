@@ -1,0 +1,139 @@
+//! Other stores on the same machine, measured by a harness that lives outside this repository.
+//!
+//! The harness is a folder with `run.py --size SIZE --systems NAME --phases ingest`, which leaves
+//! `$PEERS_ROOT/results/SIZE-NAME.json` (default `~/.cache/warpline-peers`).
+
+use crate::Failure;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PeerOptions {
+    /// Folder of the harness that measures other stores
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
+
+    /// Size of the harness's data set
+    #[arg(long, value_name = "SIZE", default_value = "S", requires = "peers")]
+    peer_size: String,
+
+    /// Stores to measure beside Warpline
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "victoriametrics",
+        requires = "peers"
+    )]
+    systems: Vec<String>,
+}
+
+/// A peer's ingest as the harness tells it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Peer {
+    pub(crate) system: String,
+    pub(crate) size: String,
+    #[serde(flatten)]
+    pub(crate) ingest: Ingest,
+}
+
+/// Seconds, bytes and samples; `opt_` is the merging that the harness asks for afterwards.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Ingest {
+    wall: f64,
+    cpu: f64,
+    opt_cpu: f64,
+    rss: f64,
+    disk: f64,
+    samples: f64,
+}
+
+#[derive(Deserialize)]
+struct Results {
+    ingest: Ingest,
+}
+
+impl Ingest {
+    pub(crate) fn samples(&self) -> f64 {
+        self.samples
+    }
+
+    pub(crate) fn values_per_second(&self) -> f64 {
+        self.samples / self.wall
+    }
+
+    pub(crate) fn cpu_per_million(&self) -> f64 {
+        self.cpu / self.samples * 1e6
+    }
+
+    /// With the merging afterwards.
+    pub(crate) fn cpu_per_million_merged(&self) -> f64 {
+        (self.cpu + self.opt_cpu) / self.samples * 1e6
+    }
+
+    pub(crate) fn bytes_per_value(&self) -> f64 {
+        self.disk / self.samples
+    }
+
+    pub(crate) fn peak_bytes(&self) -> f64 {
+        self.rss
+    }
+}
+
+/// Measures each store asked for; none where no harness is named.
+pub(crate) fn measure(options: &PeerOptions) -> Result<Vec<Peer>, Failure> {
+    let Some(harness) = &options.peers else { return Ok(Vec::new()) };
+    options.systems.iter().map(|system| one(harness, &options.peer_size, system)).collect()
+}
+
+fn one(harness: &Path, size: &str, system: &str) -> Result<Peer, Failure> {
+    let root = root()?;
+    let result = root.join("results").join(format!("{size}-{system}.json"));
+    let python = root.join("venv/bin/python");
+    eprintln!("measuring {system}, size {size}");
+    let status = Command::new(&python)
+        .arg(harness.join("run.py"))
+        .args(["--size", size, "--systems", system, "--phases", "ingest"])
+        .env("PEERS_ROOT", &root)
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(|error| {
+            format!("cannot start {}: {error}; run the harness's setup first", python.display())
+        })?;
+    if !status.success() {
+        return Err(format!("the harness ended with {status} measuring {system}").into());
+    }
+    let text = std::fs::read_to_string(&result)
+        .map_err(|error| format!("cannot read {}: {error}", result.display()))?;
+    Ok(Peer { system: system.to_owned(), size: size.to_owned(), ingest: parse(&text)? })
+}
+
+fn parse(text: &str) -> Result<Ingest, Failure> {
+    Ok(serde_json::from_str::<Results>(text)?.ingest)
+}
+
+fn root() -> Result<PathBuf, Failure> {
+    if let Some(root) = std::env::var_os("PEERS_ROOT") {
+        return Ok(root.into());
+    }
+    let home = std::env::home_dir().ok_or("set PEERS_ROOT to the folder the harness works in")?;
+    Ok(home.join(".cache/warpline-peers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_result_of_the_harness_is_read() {
+        let text = r#"{"ingest": {"wall": 10.0, "cpu": 15.0, "rss": 1048576, "client_cpu": 2,
+            "opt_wall": 1, "opt_cpu": 1.0, "disk": 9000000, "raw_disk": 9100000,
+            "samples": 10000000, "extra": {}}, "load_avg": 0.5, "q": {}}"#;
+        let ingest = parse(text).expect("a result");
+        assert!((ingest.values_per_second() - 1e6).abs() < 1.0);
+        assert!((ingest.cpu_per_million() - 1.5).abs() < 1e-9);
+        assert!((ingest.cpu_per_million_merged() - 1.6).abs() < 1e-9);
+        assert!((ingest.bytes_per_value() - 0.9).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,179 @@
+//! A real `warpline serve` on a folder of its own, for the length of a measurement.
+
+use crate::process::{self, Memory};
+use crate::{Failure, http};
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const READY_WITHIN: Duration = Duration::from_mins(1);
+const FLUSHED_WITHIN: Duration = Duration::from_mins(10);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running server; it and its folder go when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts `binary` on an empty folder below `parent` and waits until it is ready.
+    pub(crate) fn start(
+        binary: &Path,
+        parent: Option<&Path>,
+        flush_interval: &str,
+    ) -> Result<Self, Failure> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let folder = tempfile::Builder::new().prefix("warpline-bench-").tempdir_in(parent)?;
+        let (address, postgres) = (free_address()?, free_address()?);
+        let log = File::create(folder.path().join("server.log"))?;
+        let child = Command::new(binary)
+            .arg("serve")
+            .args(["--data".as_ref(), folder.path().join("data").as_os_str()])
+            .args(["--listen", &address.to_string(), "--postgres", &postgres.to_string()])
+            .env("WARPLINE_STORAGE_FLUSH_INTERVAL", flush_interval)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+        let mut server = Self { child, address, folder };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn cpu_seconds(&self) -> Result<f64, Failure> {
+        process::cpu_seconds(self.child.id())
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory, Failure> {
+        process::memory(self.child.id())
+    }
+
+    /// The server's own counters.
+    pub(crate) fn counters(&self) -> Result<Counters, Failure> {
+        let page = http::get(self.address, "/metrics")?;
+        let count = |name: &str| {
+            http::sample(&page, name).ok_or_else(|| format!("/metrics does not tell {name}"))
+        };
+        Ok(Counters {
+            rows: count("warpline_rows_total")? as u64,
+            log_bytes: count("warpline_log_bytes_total")? as u64,
+            flushes: count("warpline_flushes_total")? as u64,
+            flushed_rows: count("warpline_flushed_rows_total")? as u64,
+        })
+    }
+
+    /// Waits until every row taken is committed in the tables.
+    pub(crate) fn wait_until_flushed(&self) -> Result<Counters, Failure> {
+        let deadline = Instant::now() + FLUSHED_WITHIN;
+        loop {
+            let counters = self.counters()?;
+            if counters.flushed_rows >= counters.rows {
+                return Ok(counters);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("rows were not flushed in time: {counters:?}").into());
+            }
+            sleep(POLL);
+        }
+    }
+
+    /// Files of the tables and the bytes in them.
+    pub(crate) fn parquet(&self) -> Result<Files, Failure> {
+        let mut files = Files::default();
+        let mut folders = vec![self.folder.path().join("data")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let (path, kind) = entry.and_then(|e| Ok((e.path(), e.file_type()?)))?;
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if is_table_data(&path) {
+                    files.count += 1;
+                    files.bytes += fs::metadata(path)?.len();
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while http::get(self.address, "/health").is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(format!("the server ended, {status}: {}", self.log_tail()).into());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the server was not ready in time: {}", self.log_tail()).into());
+            }
+            sleep(POLL);
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only where the process has already gone, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the server counts since its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counters {
+    pub(crate) rows: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) flushes: u64,
+    pub(crate) flushed_rows: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Files {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Checkpoints of the table log are Parquet too, but no table data.
+fn is_table_data(path: &Path) -> bool {
+    let in_table_log = path.parent().is_some_and(|folder| folder.ends_with("_delta_log"));
+    path.extension().is_some_and(|extension| extension == "parquet") && !in_table_log
+}
+
+/// An address that was free a moment ago.
+fn free_address() -> Result<SocketAddr, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// The `warpline` built beside this program, unless another is named.
+pub(crate) fn binary(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()?.with_file_name("warpline"),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(format!(
+        "there is no server at {}: build it with `cargo build --release --workspace`, or name it with --binary",
+        path.display()
+    )
+    .into())
+}

@@ -1,0 +1,103 @@
+//! `warpline simulate` as the client of a measurement.
+
+use crate::Failure;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a simulated fleet is asked to send.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Load {
+    /// Time between two ticks of a GPU, in the data
+    #[arg(long, default_value = "1s")]
+    pub(crate) interval: String,
+
+    /// Time that the data spans
+    #[arg(long, default_value = "60s")]
+    pub(crate) duration: String,
+
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// How fast it is sent: max, or real for one second a second
+    #[arg(long, default_value = "max")]
+    pub(crate) speed: String,
+}
+
+/// The simulator's last line: what the server has acknowledged as durable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Acknowledged {
+    pub(crate) rows: u64,
+    pub(crate) values: u64,
+    pub(crate) seconds: f64,
+    /// Milliseconds from sending a frame to its acknowledgement, where the simulator tells them.
+    pub(crate) latency_p50: Option<f64>,
+    pub(crate) latency_p99: Option<f64>,
+}
+
+/// Streams a fleet of `gpus` to the server and waits until all of it is durable.
+pub(crate) fn stream(
+    binary: &Path,
+    server: &str,
+    gpus: u32,
+    load: &Load,
+) -> Result<Acknowledged, Failure> {
+    let output = Command::new(binary)
+        .args(["simulate", "--server", server, "--gpus", &gpus.to_string()])
+        .args(["--interval", &load.interval, "--duration", &load.duration])
+        .args(["--seed", &load.seed.to_string(), "--speed", &load.speed])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+    if !output.status.success() {
+        return Err(format!("the simulator ended with {}", output.status).into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .rev()
+        .find_map(parse)
+        .ok_or_else(|| "the simulator did not say what was acknowledged".into())
+}
+
+/// Reads `acknowledged rows=R values=V seconds=S` and what may follow.
+fn parse(line: &str) -> Option<Acknowledged> {
+    let words = line.trim().strip_prefix("acknowledged ")?;
+    let field = |name: &str| {
+        let mut pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    Some(Acknowledged {
+        rows: field("rows")?.parse().ok()?,
+        values: field("values")?.parse().ok()?,
+        seconds: field("seconds")?.parse().ok()?,
+        latency_p50: field("latency_p50_ms").and_then(|value| value.parse().ok()),
+        latency_p99: field("latency_p99_ms").and_then(|value| value.parse().ok()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Acknowledged, parse};
+
+    #[test]
+    fn the_last_line_is_read() {
+        let told = Acknowledged {
+            rows: 480,
+            values: 28_800,
+            seconds: 1.25,
+            latency_p50: None,
+            latency_p99: None,
+        };
+        assert_eq!(parse("acknowledged rows=480 values=28800 seconds=1.25"), Some(told));
+        let line =
+            "acknowledged rows=480 values=28800 seconds=1.25 latency_p50_ms=2.5 latency_p99_ms=9";
+        let told = Acknowledged { latency_p50: Some(2.5), latency_p99: Some(9.0), ..told };
+        assert_eq!(parse(line), Some(told));
+    }
+
+    #[test]
+    fn other_lines_are_not() {
+        assert_eq!(parse("sent rows=480 values=28800 seconds=1.25"), None);
+        assert_eq!(parse("acknowledged rows=480"), None);
+    }
+}
