@@ -6,8 +6,10 @@ use std::sync::Arc;
 /// Limits that keep one hostile layout from costing more than a table's worth of memory.
 pub(super) const MAX_COLUMNS: usize = 4_096;
 pub(super) const MAX_SERIES: usize = 1 << 20;
-pub(super) const MAX_NAME_BYTES: usize = 128;
-pub(super) const MAX_TAG_BYTES: usize = 4_096;
+/// The longest name a table, tag or field may have.
+pub const MAX_NAME_BYTES: usize = 128;
+/// The longest value a tag may have.
+pub const MAX_TAG_BYTES: usize = 4_096;
 const RESERVED: [&str; 2] = ["time", "date"];
 
 /// A column of a layout: a field's name and the type its values have in the blocks.

@@ -20,7 +20,7 @@ pub use batch::{Batch, ProducerId};
 pub use block::{Block, BlockError, MAX_BLOCK_ROWS};
 pub use builder::BlockBuilder;
 pub use field_type::{FieldType, Value, ValueRefusal};
-pub use layout::{Column, Layout, LayoutError, Series};
+pub use layout::{Column, Layout, LayoutError, MAX_NAME_BYTES, MAX_TAG_BYTES, Series};
 pub use schema::{Field, SchemaConflict, TableSchema};
 
 /// A point in time: microseconds since the Unix epoch, UTC.
