@@ -1,0 +1,155 @@
+//! One scrape of an exporter becomes blocks: a wide row per GPU, and a row per series of all else.
+//!
+//! ```text
+//! sample whose name the field dictionary knows, with a gpu label   -> table gpu
+//!        identity cluster, node, gpu ("0", or "0/3" for MIG instance 3 of it)
+//!        all samples of one GPU at one time are one row; other labels are attributes
+//! every other sample                                               -> table metric
+//!        identity cluster, node, name, labels (JSON with sorted keys); field value (a double)
+//! ```
+//! A series is looked at once: its text is the key under which the mapper remembers its place.
+//! Layouts are remade only when a series or column is there that the last layout had not, or a
+//! GPU's attributes changed.
+
+mod gpu;
+mod metric;
+mod place;
+mod report;
+mod sheet;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+use warpline_storage::model::{Layout, Timestamp};
+
+use crate::dictionary::Dictionary;
+use crate::exposition::{Entry, Format, Parser, Sample};
+use gpu::GpuTable;
+use metric::{Family, MetricTable};
+use place::Place;
+pub use report::{Refusals, Report};
+
+/// Samples of one scrape beyond this many are refused.
+pub const MAX_SAMPLES: usize = 1 << 18;
+/// Series texts that may be remembered beyond twice those of the last scrape.
+const SPARE_PLACES: usize = 1_024;
+
+/// Who a scrape is about where its labels do not say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub cluster: Arc<str>,
+    pub node: Arc<str>,
+}
+
+/// What a scrape became.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    /// A block per table that has rows. A layout keeps its `Arc` from scrape to scrape.
+    pub blocks: Vec<(Arc<Layout>, Bytes)>,
+    pub report: Report,
+}
+
+/// Maps the scrapes of one target. It remembers series between scrapes, and no values.
+#[derive(Debug)]
+pub struct Mapper {
+    dictionary: Arc<Dictionary>,
+    origin: Origin,
+    places: HashMap<Box<str>, Known>,
+    scrape: u64,
+    gpu: GpuTable,
+    metric: MetricTable,
+}
+
+/// Where a series goes, and the last scrape that had it.
+#[derive(Debug)]
+struct Known {
+    place: Place,
+    scrape: u64,
+}
+
+impl Mapper {
+    pub fn new(dictionary: Arc<Dictionary>, origin: Origin) -> Self {
+        Self {
+            dictionary,
+            origin,
+            places: HashMap::new(),
+            scrape: 0,
+            gpu: GpuTable::default(),
+            metric: MetricTable::default(),
+        }
+    }
+
+    /// Maps one answer of the target. Samples without a timestamp get `time`.
+    pub fn map(&mut self, text: &[u8], format: Format, time: Timestamp) -> Mapped {
+        self.scrape += 1;
+        let mut report = Report::default();
+        let mut family = Family::default();
+        for entry in Parser::new(text, format) {
+            match entry {
+                Ok(Entry::Sample(_)) if report.samples == MAX_SAMPLES => {
+                    report.refused.add(|| format!("more than {MAX_SAMPLES} samples in one scrape"));
+                }
+                Ok(Entry::Sample(sample)) => self.sample(&sample, &family, time, &mut report),
+                Ok(Entry::Type { metric, metric_type }) => family.set_type(metric, metric_type),
+                Ok(Entry::Unit { metric, unit }) => family.set_unit(metric, unit),
+                Ok(Entry::Help { .. }) => {}
+                Err(malformed) => report.refused.add(|| malformed.to_string()),
+            }
+        }
+        let gpu = self.gpu.finish(&mut report);
+        let metric = self.metric.finish(&mut report);
+        self.forget(report.series);
+        Mapped { blocks: gpu.into_iter().chain(metric).collect(), report }
+    }
+
+    fn sample(
+        &mut self,
+        sample: &Sample<'_>,
+        family: &Family<'_>,
+        time: Timestamp,
+        report: &mut Report,
+    ) {
+        report.samples += 1;
+        report.exemplars += usize::from(sample.exemplar);
+        let time = sample.timestamp.unwrap_or(time);
+        let scrape = self.scrape;
+        if !self.places.contains_key(sample.series) {
+            let place = self.find_place(sample, family);
+            self.places.insert(sample.series.into(), Known { place, scrape: 0 });
+        }
+        let known = self.places.get_mut(sample.series).expect("inserted above");
+        report.series += usize::from(known.scrape != scrape);
+        known.scrape = scrape;
+        match &known.place {
+            Place::Gpu(cell) => self.gpu.put(*cell, sample, time, report),
+            Place::Metric(cell) => self.metric.put(*cell, sample, time, report),
+            Place::Refused(reason) => {
+                report.refused.add(|| format!("line {}: {reason}", sample.line));
+            }
+        }
+    }
+
+    fn find_place(&mut self, sample: &Sample<'_>, family: &Family<'_>) -> Place {
+        let found = place::find(sample, &self.dictionary, &self.origin);
+        match found {
+            Ok(place::Found::Gpu(about)) => Place::Gpu(self.gpu.register(about)),
+            Ok(place::Found::Metric(about)) => {
+                Place::Metric(self.metric.register(about, &sample.metric, family))
+            }
+            Err(reason) => Place::Refused(reason),
+        }
+    }
+
+    /// Starts over when most of what is remembered is no longer sent.
+    fn forget(&mut self, series: usize) {
+        if self.places.len() > 2 * series + SPARE_PLACES {
+            self.places = HashMap::new();
+            self.gpu = GpuTable::default();
+            self.metric = MetricTable::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
