@@ -1,8 +1,12 @@
 //! Warpline's ingest: bytes of any protocol become [`warpline_storage::model::Batch`].
 
+pub mod client;
+pub mod convert;
 pub mod dictionary;
 pub mod exposition;
+pub mod frame;
 pub mod scrape;
+pub mod stream;
 
 #[cfg(test)]
 mod test_data;

@@ -1,0 +1,146 @@
+//! The task that keeps a stream standing: connects, reads the server's answers, connects again.
+
+use super::options::ClientError;
+use super::outbound::Outbound;
+use super::state::Shared;
+use crate::frame::{BytesCodec, Message, PROTOCOL_VERSION, STREAM_PATH, Welcome, decode};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+use uuid::Uuid;
+
+/// Runs until the stream is closed with nothing left to send, or fails for good.
+pub(super) async fn run(shared: Arc<Shared>, channel: Channel) {
+    let (first, last) = shared.backoff;
+    let mut wait = first;
+    loop {
+        let mut welcomed = false;
+        let status = match stream(&shared, &channel, &mut welcomed).await {
+            Ok(()) => Status::unavailable("the server closed the stream"),
+            Err(failure) => failure,
+        };
+        if is_final(status.code()) {
+            let (code, reason) = (name(status.code()), status.message().to_owned());
+            shared.fail(ClientError::Refused { code, reason });
+            return;
+        }
+        let reason = format!("{}: {}", name(status.code()), status.message());
+        if shared.broken(&reason) {
+            return;
+        }
+        tracing::debug!(reason, "the stream broke; connecting again");
+        wait = if welcomed { first } else { wait };
+        tokio::time::sleep(jittered(wait)).await;
+        wait = (wait * 2).min(last);
+    }
+}
+
+/// One connection, from Hello to its end.
+async fn stream(
+    shared: &Arc<Shared>,
+    channel: &Channel,
+    welcomed: &mut bool,
+) -> Result<(), Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    grpc.ready().await.map_err(|error| Status::unavailable(describe(&error)))?;
+    let connection = shared.begin();
+    let outbound = Outbound { shared: shared.clone(), connection };
+    let path = PathAndQuery::from_static(STREAM_PATH);
+    let answers = grpc.streaming(Request::new(outbound), path, BytesCodec).await?;
+    read(shared, answers.into_inner(), welcomed).await
+}
+
+async fn read(
+    shared: &Shared,
+    mut answers: Streaming<Bytes>,
+    welcomed: &mut bool,
+) -> Result<(), Status> {
+    while let Some(message) = answers.message().await? {
+        let message = decode(&message).map_err(|e| Status::data_loss(e.to_string()))?;
+        match message {
+            Message::Welcome(welcome) => {
+                check_version(&welcome)?;
+                *welcomed = true;
+                shared.welcome(welcome);
+            }
+            Message::Acknowledge(now) => shared.acknowledge(now),
+            Message::Refusal(refusal) => {
+                tracing::warn!(
+                    reason = refusal.reason.name(),
+                    layout = refusal.layout,
+                    column = refusal.column,
+                    count = refusal.count,
+                    "refused: {}",
+                    refusal.message
+                );
+                shared.refuse(refusal);
+            }
+            other => return Err(Status::data_loss(format!("a server does not send {other:?}"))),
+        }
+    }
+    Ok(())
+}
+
+fn check_version(welcome: &Welcome) -> Result<(), Status> {
+    if welcome.version == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    let theirs = welcome.version;
+    let text = format!("the server speaks protocol version {theirs}, not {PROTOCOL_VERSION}");
+    Err(Status::failed_precondition(text))
+}
+
+/// Whether trying again would meet the same answer.
+fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Aborted
+            | Code::DataLoss
+            | Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::OutOfRange
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented
+    )
+}
+
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Aborted => "aborted",
+        Code::DataLoss => "data loss",
+        Code::FailedPrecondition => "failed precondition",
+        Code::InvalidArgument => "invalid argument",
+        Code::OutOfRange => "out of range",
+        Code::PermissionDenied => "permission denied",
+        Code::Unauthenticated => "unauthenticated",
+        Code::Unimplemented => "unimplemented",
+        Code::Unavailable => "unavailable",
+        Code::ResourceExhausted => "resource exhausted",
+        Code::DeadlineExceeded => "deadline exceeded",
+        Code::Cancelled => "cancelled",
+        Code::Internal => "internal",
+        _ => "unknown",
+    }
+}
+
+/// Between half of `wait` and all of it: a fleet that lost its server does not return as one.
+fn jittered(wait: Duration) -> Duration {
+    let random = Uuid::new_v4().as_u64_pair().0 >> 40;
+    wait.mul_f64(0.5 + 0.5 * (random as f64 / (1_u64 << 24) as f64))
+}
+
+/// An error with its causes, which tonic's own text leaves out.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,102 @@
+//! What a client can be told, and what it can answer.
+
+use super::refusals::Refusals;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+use url::Url;
+use warpline_storage::Acknowledged;
+use warpline_storage::model::Sequence;
+
+/// Streams share a connection, so its window is wider than a stream's.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Until when a frame is kept for being sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Until it is in the server's log, synced.
+    Durable,
+    /// Until it is committed in the tables, within this many bytes: past them the oldest durable
+    /// frames are forgotten. A server whose disk died is refilled from what is kept.
+    Stored { bytes: usize },
+}
+
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Frames, and their bytes, that may be under way without being durable. More frames hide a
+    /// longer round trip; bytes bound this producer's memory.
+    pub window_frames: usize,
+    pub window_bytes: usize,
+    pub keep: Keep,
+    /// The sequence of the first frame. `None` continues after the server's last one; a producer
+    /// that numbers its own journal says its own, and frames the server has are passed over.
+    pub start: Option<Sequence>,
+    /// How long `connect` tries before it gives up. Later losses are retried without an end.
+    pub patience: Duration,
+    /// Waits between attempts double from the first to the last, each cut short at random.
+    pub backoff: (Duration, Duration),
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            window_frames: 1_024,
+            window_bytes: 16 << 20,
+            keep: Keep::Durable,
+            start: None,
+            patience: Duration::from_secs(10),
+            backoff: (Duration::from_millis(100), Duration::from_secs(5)),
+        }
+    }
+}
+
+/// What a finished stream has done.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Frames and their bytes, each counted once however often it was sent.
+    pub frames: u64,
+    pub bytes: u64,
+    pub acknowledged: Acknowledged,
+    pub reconnects: u64,
+    pub refusals: Refusals,
+}
+
+/// Why a stream cannot go on; none of them goes away by waiting.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("{url}: {reason}; use http://host:port")]
+    Address { url: String, reason: String },
+    #[error("no stream within {waited:?}: {reason}")]
+    Unreachable { waited: Duration, reason: String },
+    #[error(
+        "a message of {bytes} bytes is larger than the server's limit of {limit}: send less at once"
+    )]
+    TooLarge { bytes: usize, limit: usize },
+    #[error("layout {number} is not defined on this stream")]
+    UnknownLayout { number: u32 },
+    #[error("the server ended the stream for good ({code}): {reason}")]
+    Refused { code: &'static str, reason: String },
+    #[error("the server sent what is no answer: {0}")]
+    Protocol(String),
+}
+
+/// A connection for one stream or many. It connects when first used, and again when it breaks.
+pub fn dial(server: &Url) -> Result<Channel, ClientError> {
+    let wrong = |reason: String| ClientError::Address { url: server.to_string(), reason };
+    if server.scheme() != "http" {
+        return Err(wrong(format!("scheme {:?} is not spoken", server.scheme())));
+    }
+    let endpoint = Endpoint::from_shared(server.to_string()).map_err(|e| wrong(e.to_string()))?;
+    Ok(endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true)
+        .connect_lazy())
+}
