@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use warpline_storage::model::{
-    Block, BlockBuilder, BlockError, FieldType, Layout, Timestamp, Value, ValueRefusal,
+    Block, BlockBuilder, BlockError, Column, FieldType, Layout, Timestamp, Value, ValueRefusal,
 };
 
 /// How blocks sent under one layout become blocks under the layout the store admitted.
@@ -135,11 +135,12 @@ fn times_within(block: &Block, times: &RangeInclusive<Timestamp>) -> bool {
     (0..rows).all(|row| times.contains(&block.time(row)))
 }
 
-/// Where each admitted column stands in the sent layout.
+/// Where each admitted column stands in the sent layout. Names differ by more than case.
 fn sources(sent: &Layout, admitted: &Layout) -> Option<Vec<usize>> {
+    let name = |column: &Column| column.name.to_ascii_lowercase();
     let positions: HashMap<_, _> =
-        sent.columns().iter().enumerate().map(|(at, column)| (&column.name, at)).collect();
-    admitted.columns().iter().map(|column| positions.get(&column.name).copied()).collect()
+        sent.columns().iter().enumerate().map(|(at, column)| (name(column), at)).collect();
+    admitted.columns().iter().map(|column| positions.get(&name(column)).copied()).collect()
 }
 
 /// A stored value of one type as another type stores it.
