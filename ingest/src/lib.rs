@@ -10,3 +10,6 @@ pub mod stream;
 
 #[cfg(test)]
 mod test_data;
+
+pub use client::{ClientError, ClientOptions, StreamClient};
+pub use stream::{StreamService, WireLimits, stream_service};
