@@ -7,6 +7,8 @@
 mod buffer;
 mod error;
 mod handle;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the writer begins to use it"))]
+mod log;
 mod snapshot;
 
 pub mod model;

@@ -1,0 +1,124 @@
+//! What the log asks of the disk, each step once and by name.
+//!
+//! Promises: a write is whole or an error; a sync that returned has reached the disk. Nothing is
+//! tried again: after a failed sync the kernel may have dropped the very pages it failed on.
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+#[cfg(test)]
+pub(super) mod trace;
+
+/// A step that changes the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Create,
+    Preallocate,
+    Cut,
+    Write,
+    SyncData,
+    SyncFile,
+    SyncFolder,
+    Delete,
+}
+
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests make steps fail")]
+fn step(_step: Step) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+fn step(step: Step) -> io::Result<()> {
+    trace::step(step)
+}
+
+/// An open segment file.
+#[derive(Debug)]
+pub(super) struct DiskFile(File);
+
+impl DiskFile {
+    /// An empty file at `path`, whatever was there.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        step(Step::Create)?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).map(Self)
+    }
+
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().read(true).write(true).open(path).map(Self)
+    }
+
+    pub(super) fn length(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    /// Fills `buffer` from `offset`; the file must reach that far.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buffer, offset)
+    }
+
+    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        step(Step::Write)?;
+        self.0.write_all_at(bytes, offset)
+    }
+
+    pub(super) fn sync_data(&self) -> io::Result<()> {
+        step(Step::SyncData)?;
+        self.0.sync_data()
+    }
+
+    /// Syncs the data and all that the file system keeps about the file.
+    pub(super) fn sync_file(&self) -> io::Result<()> {
+        step(Step::SyncFile)?;
+        self.0.sync_all()
+    }
+
+    /// Ends the file at `length`; what lay behind it reads as zero if the file grows again.
+    pub(super) fn cut(&self, length: u64) -> io::Result<()> {
+        step(Step::Cut)?;
+        self.0.set_len(length)
+    }
+
+    /// Reserves space up to `capacity`, which reads as zero. Where the file system cannot, the
+    /// file grows as it is written.
+    pub(super) fn preallocate(&self, capacity: u64) -> io::Result<()> {
+        step(Step::Preallocate)?;
+        let length = self.length()?;
+        if capacity <= length {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), length, capacity - length) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+pub(super) fn delete(path: &Path) -> io::Result<()> {
+    step(Step::Delete)?;
+    std::fs::remove_file(path)
+}
+
+/// Makes created, renamed and deleted names in a folder durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    step(Step::SyncFolder)?;
+    File::open(path)?.sync_all()
+}
+
+/// Makes a folder and those above it, each durable in the one that holds it.
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    create_folder(parent)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(parent),
+    }
+}
