@@ -10,6 +10,10 @@ mod handle;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the writer begins to use it"))]
 mod log;
 mod snapshot;
+#[allow(dead_code, reason = "the writer that commits through it comes next")]
+mod store;
+#[allow(dead_code, reason = "the writer that commits through it comes next")]
+mod table;
 
 pub mod model;
 

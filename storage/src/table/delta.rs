@@ -1,0 +1,293 @@
+//! A table's log in Delta Lake's format, by way of the `deltalake` crate.
+//!
+//! The crate may rebase a commit onto versions that others wrote meanwhile. We do not let it: a
+//! change becomes exactly the version it was made for or fails, so that its files can carry that
+//! version in their tags, and so that no commit of another handle goes by unread.
+//!
+//! The crate's commits grow slower with the versions since the checkpoint that its state started
+//! from. So a checkpoint is written in the background now and then, and the state is read anew.
+
+use super::files::{WrittenFile, data_file};
+use super::log::{Change, Covered, Entry, LogState, TableLog};
+use super::schema::{PARTITION, columns, properties, table_schema};
+use crate::error::{ErrorKind, StorageError};
+use crate::model::{Position, TableSchema};
+use crate::store::store_error;
+use async_trait::async_trait;
+use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore, get_actions};
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTable, DeltaTableError, TableProperty};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use url::Url;
+use uuid::Uuid;
+
+/// Names our changes in the log.
+const CHANGE_ID: &str = "warpline.change";
+/// Before the incarnation, in the id of the transaction that carries the covered position.
+const APP_PREFIX: &str = "warpline:";
+const CHECKPOINT_INTERVAL: u64 = 50;
+/// How long versions can be read that are not the newest.
+const LOG_RETENTION: &str = "interval 7 days";
+
+pub(super) struct DeltaLog {
+    table: Arc<str>,
+    log_store: LogStoreRef,
+    state: Option<DeltaTableState>,
+    checkpoint_interval: u64,
+    /// The version of the newest checkpoint that was written or tried.
+    checkpointed: u64,
+    checkpoint: Option<JoinHandle<()>>,
+}
+
+impl DeltaLog {
+    pub(super) fn new(store: Arc<dyn ObjectStore>, table: &str) -> Result<Self, StorageError> {
+        // The log store wants a URL; only its path counts, which is from our store's root.
+        let url = Url::parse(&format!("warpline:///{table}/")).map_err(|error| {
+            StorageError::because(ErrorKind::Rejected, format!("a table named {table:?}"), error)
+        })?;
+        let prefixed = PrefixStore::new(store.clone(), table);
+        let config = StorageConfig::default();
+        Ok(Self {
+            table: table.into(),
+            log_store: default_logstore(Arc::new(prefixed), store, &url, &config),
+            state: None,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
+            checkpointed: 0,
+            checkpoint: None,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_checkpoint_interval(mut self, commits: u64) -> Self {
+        self.checkpoint_interval = commits;
+        self
+    }
+
+    /// Creates the table unless it is there already.
+    pub(super) async fn create(&self, schema: &TableSchema) -> Result<(), StorageError> {
+        let roles = properties(schema).map(|(name, value)| (name, Some(value)));
+        let created = CreateBuilder::new()
+            .with_log_store(self.log_store.clone())
+            .with_table_name(&*self.table)
+            .with_save_mode(SaveMode::Ignore)
+            .with_columns(columns(schema)?)
+            .with_partition_columns([PARTITION])
+            .with_raise_if_key_not_exists(false)
+            .with_configuration(roles)
+            .with_configuration_property(TableProperty::EnableExpiredLogCleanup, Some("true"))
+            .with_configuration_property(TableProperty::LogRetentionDuration, Some(LOG_RETENTION))
+            .with_commit_properties(CommitProperties::default().with_max_retries(0))
+            .await;
+        match created {
+            Ok(_) => Ok(()),
+            // Whoever wrote version 0, the table is there.
+            Err(error) => match DeltaTableState::try_new(&self.log_store, None).await {
+                Ok(_) => Ok(()),
+                Err(_) => Err(self.error("cannot be created", error)),
+            },
+        }
+    }
+
+    fn state(&self) -> &DeltaTableState {
+        self.state.as_ref().expect("a log is loaded before anything else is asked of it")
+    }
+
+    fn actions(&self, change: &Change) -> Result<Vec<Action>, StorageError> {
+        let adds = change.files.iter().map(|file| Action::Add(add(file, change.version)));
+        let mut actions: Vec<_> = adds.collect();
+        if let Some(schema) = &change.schema {
+            let columns = StructType::try_new(columns(schema)?).map_err(|error| {
+                StorageError::because(ErrorKind::Rejected, format!("table {}", self.table), error)
+            })?;
+            let metadata = self.state().metadata().clone().with_schema(&columns);
+            let metadata =
+                properties(schema).into_iter().fold(metadata, |metadata, (key, value)| {
+                    metadata?.add_config_key(key.to_owned(), value)
+                });
+            let metadata = metadata.map_err(|e| self.error("cannot be widened", e.into()))?;
+            actions.push(Action::Metadata(metadata));
+        }
+        Ok(actions)
+    }
+
+    /// Starts a checkpoint where one is due, and reads the state anew where one has been written.
+    async fn maintain(&mut self) {
+        if self.checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.checkpoint = None;
+            let version = Some(self.state().version());
+            match DeltaTableState::try_new(&self.log_store, version).await {
+                Ok(state) => self.state = Some(state),
+                Err(error) => {
+                    tracing::warn!(table = %self.table, %error, "the table was not read anew");
+                }
+            }
+        }
+        let version = self.state().version();
+        if self.checkpoint.is_none() && version >= self.checkpointed + self.checkpoint_interval {
+            self.checkpointed = version;
+            let (table, log_store) = (self.table.clone(), self.log_store.clone());
+            self.checkpoint = Some(tokio::spawn(async move {
+                if let Err(error) = write_checkpoint(log_store).await {
+                    tracing::warn!(%table, %error, "no checkpoint was written");
+                }
+            }));
+        }
+    }
+
+    fn error(&self, what: &str, error: DeltaTableError) -> StorageError {
+        let what = format!("table {} {what}", self.table);
+        let kind = match error {
+            DeltaTableError::ObjectStore { source }
+            | DeltaTableError::Transaction { source: TransactionError::ObjectStore { source } } => {
+                return store_error(what, source);
+            }
+            DeltaTableError::InvalidJsonLog { .. }
+            | DeltaTableError::InvalidStatsJson { .. }
+            | DeltaTableError::InvalidData { .. } => ErrorKind::Corrupt,
+            DeltaTableError::NotATable(_)
+            | DeltaTableError::Transaction {
+                source:
+                    TransactionError::UnsupportedTableFeatures(_)
+                    | TransactionError::TableFeaturesRequired(_)
+                    | TransactionError::DeltaTableAppendOnly,
+            } => ErrorKind::Rejected,
+            // Most others carry a failure of the store as text.
+            _ => ErrorKind::Retry,
+        };
+        StorageError::because(kind, what, error)
+    }
+}
+
+#[async_trait]
+impl TableLog for DeltaLog {
+    async fn load(&mut self) -> Result<LogState, StorageError> {
+        let loaded = DeltaTableState::try_new(&self.log_store, None).await;
+        let state = loaded.map_err(|e| self.error("cannot be read", e))?;
+        let schema = table_schema(&self.table, &state.schema(), state.metadata().configuration())?;
+        let entries = state.log_data();
+        let files = entries.iter().map(|view| {
+            #[expect(deprecated, reason = "the only public way to a file's tags")]
+            let add = view.add_action();
+            let tags = add.tags.unwrap_or_default();
+            data_file(&self.table, &add.path, add.size as u64, add.stats.as_deref(), &tags)
+        });
+        let files = files.collect::<Result<_, _>>()?;
+        let version = state.version();
+        self.checkpointed = self.checkpointed.max(last_checkpoint(&self.log_store).await);
+        self.state = Some(state);
+        Ok(LogState { version, schema, files })
+    }
+
+    async fn append(&mut self, change: &Change) -> Result<(), StorageError> {
+        let mut properties = CommitProperties::default()
+            .with_max_retries(0)
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false))
+            .with_metadata([(CHANGE_ID.to_owned(), change.id.to_string().into())]);
+        if let Some(Covered { incarnation, position }) = change.covered {
+            let transaction = Transaction::new(app_id(incarnation), position as i64);
+            properties = properties.with_application_transaction(transaction);
+        }
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: Some(vec![PARTITION.to_owned()]),
+            predicate: None,
+        };
+        let committed = CommitBuilder::from(properties)
+            .with_actions(self.actions(change)?)
+            .build(Some(self.state()), self.log_store.clone(), operation)
+            .await
+            .map_err(|e| self.error(&format!("has no version {} of ours", change.version), e))?;
+        assert_eq!(committed.version, change.version, "a commit is never rebased");
+        self.state = Some(committed.snapshot);
+        self.maintain().await;
+        Ok(())
+    }
+
+    async fn read(&self, version: u64) -> Result<Entry, StorageError> {
+        let bytes = self.log_store.read_commit_entry(version).await;
+        let bytes = bytes.map_err(|e| self.error("cannot be read", e))?.ok_or_else(|| {
+            let what = format!("table {}: version {version} is gone from its log", self.table);
+            StorageError::new(ErrorKind::Fenced, what)
+        })?;
+        let actions = get_actions(version, &bytes).map_err(|e| self.error("cannot be read", e))?;
+        let mut entry = Entry::default();
+        for action in actions {
+            match action {
+                Action::CommitInfo(info) => {
+                    let id = info.info.get(CHANGE_ID).and_then(|id| id.as_str());
+                    entry.id = id.and_then(|id| id.parse().ok());
+                }
+                Action::Txn(transaction) => entry.covered.extend(covered(&transaction)),
+                _ => {}
+            }
+        }
+        Ok(entry)
+    }
+
+    async fn covered(&self, incarnation: Uuid) -> Result<Option<Position>, StorageError> {
+        let found = self.state().transaction_version(&self.log_store, app_id(incarnation)).await;
+        Ok(found.map_err(|e| self.error("cannot be read", e))?.map(i64::cast_unsigned))
+    }
+}
+
+impl std::fmt::Debug for DeltaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let version = self.state.as_ref().map(DeltaTableState::version);
+        f.debug_struct("DeltaLog")
+            .field("table", &self.table)
+            .field("version", &version)
+            .finish_non_exhaustive()
+    }
+}
+
+fn app_id(incarnation: Uuid) -> String {
+    format!("{APP_PREFIX}{incarnation}")
+}
+
+fn covered(transaction: &Transaction) -> Option<Covered> {
+    let incarnation = transaction.app_id.strip_prefix(APP_PREFIX)?.parse().ok()?;
+    Some(Covered { incarnation, position: transaction.version.cast_unsigned() })
+}
+
+fn add(file: &WrittenFile, version: u64) -> Add {
+    let date = (PARTITION.to_owned(), Some(file.about.date.to_string()));
+    Add {
+        path: file.path.clone(),
+        partition_values: HashMap::from([date]),
+        size: file.bytes as i64,
+        modification_time: chrono::Utc::now().timestamp_millis(),
+        data_change: true,
+        stats: Some(file.statistics()),
+        tags: Some(file.tags(version)),
+        ..Add::default()
+    }
+}
+
+/// The version of the newest checkpoint; 0 where there is none or it cannot be told, which costs
+/// no more than a checkpoint too many.
+async fn last_checkpoint(log_store: &LogStoreRef) -> u64 {
+    let store = log_store.object_store(None);
+    let Ok(found) = store.get(&Path::from("_delta_log/_last_checkpoint")).await else { return 0 };
+    let Ok(bytes) = found.bytes().await else { return 0 };
+    let hint: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+    hint.and_then(|hint| hint["version"].as_u64()).unwrap_or(0)
+}
+
+async fn write_checkpoint(log_store: LogStoreRef) -> Result<(), DeltaTableError> {
+    let mut table = DeltaTable::new(log_store);
+    table.load().await?;
+    create_checkpoint(&table, None).await?;
+    cleanup_metadata(&table, None).await?;
+    Ok(())
+}

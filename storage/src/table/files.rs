@@ -1,0 +1,195 @@
+//! Data files and what the log says about them.
+
+use crate::error::StorageError;
+use crate::model::{Position, Timestamp};
+use crate::snapshot::{DataFile, FileKind, FileOrder, TimeRange};
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+use object_store::path::Path;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+const KIND: &str = "warpline.kind";
+const WRITER: &str = "warpline.writer";
+const FIRST: &str = "warpline.first";
+const LAST: &str = "warpline.last";
+const VERSION: &str = "warpline.version";
+
+/// Longer tag values are left out of the statistics.
+const MAX_STATISTIC_BYTES: usize = 64;
+
+/// What a file holds, apart from its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileAbout {
+    /// The UTC day of all rows.
+    pub(crate) date: NaiveDate,
+    pub(crate) kind: FileKind,
+    /// The incarnation of the log that the rows come from.
+    pub(crate) writer: Uuid,
+    /// The positions in that log between which the rows lie, both included.
+    pub(crate) first: Position,
+    pub(crate) last: Position,
+}
+
+/// A file that lies in the store and awaits its commit.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenFile {
+    pub(super) about: FileAbout,
+    /// From the table's folder.
+    pub(super) path: String,
+    pub(super) bytes: u64,
+    pub(super) contents: Contents,
+}
+
+impl WrittenFile {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.contents.rows
+    }
+
+    /// The file as it stands in the table once `version` has brought it there.
+    pub(super) fn committed(&self, table: &str, version: u64) -> Result<DataFile, StorageError> {
+        Ok(DataFile {
+            path: in_store(table, &self.path)?,
+            bytes: self.bytes,
+            rows: self.contents.rows,
+            times: self.contents.times,
+            order: FileOrder { version, kind: self.about.kind },
+            writer: self.about.writer,
+            kind: self.about.kind,
+        })
+    }
+
+    /// The tags of the file's entry in the log.
+    pub(super) fn tags(&self, version: u64) -> HashMap<String, Option<String>> {
+        let about = &self.about;
+        [
+            (KIND, kind_name(about.kind).to_owned()),
+            (WRITER, about.writer.to_string()),
+            (FIRST, about.first.to_string()),
+            (LAST, about.last.to_string()),
+            (VERSION, version.to_string()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Some(value)))
+        .collect()
+    }
+
+    /// The statistics of the file's entry in the log, as JSON.
+    pub(super) fn statistics(&self) -> String {
+        let mut least = Map::new();
+        let mut greatest = Map::new();
+        let mut nulls = Map::new();
+        least.insert("time".into(), time_text(self.contents.times.first).into());
+        greatest.insert("time".into(), time_text(self.contents.times.last).into());
+        nulls.insert("time".into(), 0.into());
+        for tag in &self.contents.identity {
+            nulls.insert(tag.name.to_string(), 0.into());
+            if tag.least.len() <= MAX_STATISTIC_BYTES {
+                least.insert(tag.name.to_string(), tag.least.as_str().into());
+            }
+            if tag.greatest.len() <= MAX_STATISTIC_BYTES {
+                greatest.insert(tag.name.to_string(), tag.greatest.as_str().into());
+            }
+        }
+        json!({
+            "numRecords": self.contents.rows,
+            "minValues": least,
+            "maxValues": greatest,
+            "nullCount": nulls,
+        })
+        .to_string()
+    }
+}
+
+/// What was seen of the rows while a file was encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) rows: u64,
+    pub(super) times: TimeRange,
+    pub(super) identity: Vec<TagRange>,
+}
+
+/// The least and greatest value of an identity tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TagRange {
+    pub(super) name: Arc<str>,
+    pub(super) least: String,
+    pub(super) greatest: String,
+}
+
+/// A path for a file with this content that no other file will ever have: an attempt that
+/// crashed may have left one with the same positions but other rows, so the positions alone do
+/// not name it.
+pub(super) fn new_path(about: &FileAbout) -> String {
+    let FileAbout { date, kind, first, last, .. } = about;
+    let unique = Uuid::new_v4().simple();
+    format!("date={date}/{}-{first:012}-{last:012}-{unique}.parquet", kind_name(*kind))
+}
+
+pub(super) fn in_store(table: &str, path: &str) -> Result<Path, StorageError> {
+    Path::parse(format!("{table}/{path}")).map_err(|error| {
+        StorageError::corrupt(format!("table {table} has a file with a bad path: {error}"))
+    })
+}
+
+/// An entry of the log as a data file.
+///
+/// A file without our tags was put there by another program. It is taken as late, so that its
+/// keys are resolved, and as older than every file of ours, so that ours win.
+pub(super) fn data_file(
+    table: &str,
+    path: &str,
+    bytes: u64,
+    statistics: Option<&str>,
+    tags: &HashMap<String, Option<String>>,
+) -> Result<DataFile, StorageError> {
+    let broken = |what: &str| {
+        StorageError::corrupt(format!("table {table}: the entry of {path} has a bad {what}"))
+    };
+    let tag = |name: &str| tags.get(name).and_then(Option::as_deref);
+    let statistics: Value = match statistics {
+        Some(text) => serde_json::from_str(text).map_err(|_| broken("statistics"))?,
+        None => Value::Null,
+    };
+    let kind = match tag(KIND) {
+        Some("monotone") => FileKind::Monotone,
+        Some("late") | None => FileKind::Late,
+        Some(_) => return Err(broken(KIND)),
+    };
+    let writer = tag(WRITER).map_or(Ok(Uuid::nil()), str::parse).map_err(|_| broken(WRITER))?;
+    let version = tag(VERSION).map_or(Ok(0), str::parse).map_err(|_| broken(VERSION))?;
+    let time = |side: &str| statistics[side]["time"].as_str().and_then(text_time);
+    Ok(DataFile {
+        path: in_store(table, path)?,
+        bytes,
+        rows: statistics["numRecords"].as_u64().ok_or_else(|| broken("numRecords"))?,
+        times: TimeRange {
+            first: time("minValues").unwrap_or(Timestamp::MIN),
+            last: time("maxValues").unwrap_or(Timestamp::MAX),
+        },
+        order: FileOrder { version, kind },
+        writer,
+        kind,
+    })
+}
+
+fn kind_name(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Monotone => "monotone",
+        FileKind::Late => "late",
+    }
+}
+
+fn time_text(time: Timestamp) -> String {
+    let time = DateTime::from_timestamp_micros(time).expect("a file's times lie within its day");
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+fn text_time(text: &str) -> Option<Timestamp> {
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros())
+}

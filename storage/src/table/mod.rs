@@ -1,0 +1,105 @@
+//! The tables: Parquet files under a Delta log, on any object store.
+//!
+//! Promises: files and the position they cover become visible in one commit or not at all;
+//! that position only rises; once a successor has fenced a log's incarnation, no other handle
+//! commits under it; a commit whose answer was lost is looked up, never repeated blindly.
+//!
+//! ```text
+//! <store>/<table>/_delta_log/                      the log: what the table is, at each version
+//! <store>/<table>/date=YYYY-MM-DD/<name>.parquet   rows of one UTC day, by identity, then time
+//!
+//! Tables -> Table   write: batches -> parquet.rs -> a file with a name nobody else will use
+//!                   commit: files + txn(incarnation, position) -> log.rs -> delta.rs
+//! ```
+//! docs/formats/table.md says what lies in the log and the files.
+
+mod delta;
+mod files;
+mod handle;
+mod log;
+mod parquet;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+#[allow(unused_imports, reason = "the writer names them")]
+pub(crate) use files::{FileAbout, WrittenFile};
+pub(crate) use handle::Table;
+
+use crate::error::StorageError;
+use crate::model::TableSchema;
+use crate::store::{open_store, store_error};
+use delta::DeltaLog;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use std::collections::HashMap;
+use std::sync::Arc;
+use url::Url;
+
+/// How many tables are looked for at once.
+const LOOKUPS: usize = 16;
+
+/// All tables of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    store: Arc<dyn ObjectStore>,
+    url: Url,
+}
+
+impl Tables {
+    pub(crate) fn open(url: &Url, options: &HashMap<String, String>) -> Result<Self, StorageError> {
+        Ok(Self::over(open_store(url, options)?, url.clone()))
+    }
+
+    /// The tables in a store that is open already and rooted at `url`.
+    pub(crate) fn over(store: Arc<dyn ObjectStore>, url: Url) -> Self {
+        Self { store, url }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The names of all tables, sorted.
+    pub(crate) async fn names(&self) -> Result<Vec<String>, StorageError> {
+        let root = self.store.list_with_delimiter(None).await;
+        let folders = root.map_err(|e| store_error("the tables cannot be listed", e))?;
+        let folders = futures::stream::iter(folders.common_prefixes);
+        let found = folders.map(|folder| self.table_name(folder)).buffer_unordered(LOOKUPS);
+        let mut names: Vec<String> =
+            found.try_filter_map(async |name| Ok(name)).try_collect().await?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The folder's name where it holds a Delta log with anything in it.
+    async fn table_name(&self, folder: Path) -> Result<Option<String>, StorageError> {
+        let log = folder.clone().join("_delta_log");
+        let mut entries = self.store.list(Some(&log));
+        while let Some(entry) = entries.next().await {
+            let entry = entry.map_err(|e| store_error(format!("{log} cannot be listed"), e))?;
+            if matches!(entry.location.extension(), Some("json" | "parquet")) {
+                return Ok(folder.filename().map(str::to_owned));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn open_table(&self, name: &str) -> Result<Table, StorageError> {
+        let log = DeltaLog::new(self.store.clone(), name)?;
+        Table::open(Box::new(log), self.store.clone(), name).await
+    }
+
+    /// Creates the table, or opens it where another process has just created it: see
+    /// [`Table::schema`] for what it is then.
+    pub(crate) async fn create_table(&self, schema: &TableSchema) -> Result<Table, StorageError> {
+        let log = DeltaLog::new(self.store.clone(), &schema.table)?;
+        log.create(schema).await?;
+        Table::open(Box::new(log), self.store.clone(), &schema.table).await
+    }
+}
