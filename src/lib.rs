@@ -9,6 +9,7 @@ pub mod fleet;
 mod metrics;
 pub mod serve;
 mod signals;
+pub mod simulate;
 pub mod sql;
 
 /// What a command ends with when it fails: one sentence for the person who typed it.

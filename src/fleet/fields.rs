@@ -161,6 +161,16 @@ fn set_time(block: &mut [u8], time: i64) {
 #[cfg(test)]
 mod tests {
     use super::{COLUMNS, width};
+    use warpline_ingest::dictionary::{Dictionary, Role};
+
+    #[test]
+    fn columns_are_those_of_the_field_dictionary() {
+        let dictionary = Dictionary::builtin();
+        for (name, field_type) in COLUMNS {
+            let field = dictionary.column(name).expect(name);
+            assert_eq!(field.role, Role::Field(field_type), "{name}");
+        }
+    }
 
     #[test]
     fn widths_are_those_of_blocks() {
