@@ -6,6 +6,7 @@
 
 mod buffer;
 mod error;
+mod foreign;
 mod handle;
 #[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the writer begins to use it"))]
 mod log;
@@ -19,5 +20,6 @@ pub mod model;
 
 pub use buffer::BufferSlice;
 pub use error::{ErrorKind, StorageError};
+pub use foreign::ForeignParquet;
 pub use handle::{Acknowledged, Admission, Limits, Metrics, Storage, StorageOptions};
 pub use snapshot::{DataFile, FileKind, FileOrder, Snapshot, TableSnapshot, TimeRange};

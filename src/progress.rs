@@ -1,0 +1,21 @@
+//! Progress bars of one look. They draw on a terminal only; elsewhere they are silent.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const BYTES: &str = "{msg:9} {bar:30} {percent:>3} % of {total_bytes}, {eta} left";
+const COUNT: &str = "{msg:9} {bar:30} {percent:>3} %, {human_pos} of {human_len}, {eta} left";
+
+/// A bar over a number of bytes.
+pub(crate) fn bytes(message: &'static str, total: u64) -> ProgressBar {
+    bar(BYTES, message, total)
+}
+
+/// A bar over a number of things.
+pub(crate) fn count(message: &'static str, total: u64) -> ProgressBar {
+    bar(COUNT, message, total)
+}
+
+fn bar(template: &str, message: &'static str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("a template that is ours");
+    ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_message(message)
+}
