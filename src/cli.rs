@@ -1,6 +1,6 @@
 //! The command line: what can be asked of Warpline, with examples that can be pasted.
 
-use crate::{Failure, serve, sql};
+use crate::{Failure, demo, import, serve, sql};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -28,8 +28,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::DemoOptions),
     Serve(serve::ServeOptions),
     Sql(sql::SqlOptions),
+    Import(import::ImportOptions),
 }
 
 /// Parses the command line and runs it to its end.
@@ -69,8 +71,10 @@ fn start(cli: Cli) -> Result<(), Failure> {
 
 async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Sql(options) => sql::run(options).await,
+        Command::Import(options) => import::run(options).await,
     }
 }
 

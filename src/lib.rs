@@ -5,8 +5,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod fleet;
+pub mod import;
 mod metrics;
+mod progress;
 pub mod serve;
 mod signals;
 pub mod simulate;

@@ -74,7 +74,6 @@ impl DemoOptions {
         };
         flags.configuration()
     }
-
 }
 
 /// Where the demo's server is.
@@ -117,7 +116,11 @@ async fn play(home: &Home, options: &DemoOptions) -> Result<(), Failure> {
     let spec = FleetSpec::new(options.seed, options.gpus, TICK);
     let earliest = now_tick().saturating_sub((options.hours * 3600.0) as u64);
     let first = earliest.max(home.last_tick + 1);
-    println!("{} GPUs on {} nodes, {FIELD_COUNT} fields each, every second", spec.gpus, nodes(&spec));
+    println!(
+        "{} GPUs on {} nodes, {FIELD_COUNT} fields each, every second",
+        spec.gpus,
+        nodes(&spec)
+    );
     if home.last_tick > 0 {
         println!("going on after {}", tour::time(home.last_tick));
     }

@@ -76,9 +76,8 @@ impl Visitor for Encoder<'_> {
         for (field, at) in self.columns.fields.iter().enumerate() {
             let cell = at.map_or(Cell::Null, |at| cells[at]);
             let name = &self.plan.fields[field].0;
-            let refused = |reason: &dyn std::fmt::Display| {
-                place.error(format!("column {name}: {reason}"))
-            };
+            let refused =
+                |reason: &dyn std::fmt::Display| place.error(format!("column {name}: {reason}"));
             let Some(value) = number(cell).map_err(|reason| refused(&reason))? else { continue };
             builder.set(field, value_of(value)).map_err(|reason| refused(&reason))?;
             *values += 1;

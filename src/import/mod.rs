@@ -43,7 +43,12 @@ const BLOCKS_AHEAD: usize = 16;
 #[command(after_help = EXAMPLES)]
 pub struct ImportOptions {
     /// The server's HTTP address
-    #[arg(long, value_name = "URL", env = "WARPLINE_SERVER", default_value = "http://127.0.0.1:7480")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WARPLINE_SERVER",
+        default_value = "http://127.0.0.1:7480"
+    )]
     pub server: Url,
 
     /// The table that takes the rows; it is made where there is none

@@ -405,6 +405,9 @@ mod tests {
 
     #[test]
     fn keys_keep_tags_apart() {
-        assert_eq!(tags_of_key(b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc"), ["a", "", "bc"].map(Into::into));
+        assert_eq!(
+            tags_of_key(b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc"),
+            ["a", "", "bc"].map(Into::into)
+        );
     }
 }

@@ -107,7 +107,8 @@ fn read_parquet(
     progress: &ProgressBar,
     visitor: &mut impl Visitor,
 ) -> Result<(), ImportError> {
-    let failed = |error: &dyn std::fmt::Display| ImportError(format!("{}: {error}", path.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| ImportError(format!("{}: {error}", path.display()));
     let bytes = file.metadata().map_err(|error| failed(&error))?.len();
     let parquet = ForeignParquet::open(file, PARQUET_BATCH_ROWS).map_err(|e| failed(&e))?;
     let rows = parquet.rows().max(1);

@@ -108,7 +108,11 @@ fn errors_name_file_line_and_what_to_do() {
             ["18446744073709551615", "--types x=float64", "--skip x"],
         ),
         ("at,node,date\n1,a,2\n", &["--time-unit", "s"], ["date", "reserved", "rename"]),
-        ("at,node,x\n1,a,1\n", &["--time-unit", "s", "--rename", "y=z"], ["\"y\"", "x", "no column"]),
+        (
+            "at,node,x\n1,a,1\n",
+            &["--time-unit", "s", "--rename", "y=z"],
+            ["\"y\"", "x", "no column"],
+        ),
     ] {
         let file = csv(text);
         let error = plan(file.path(), arguments).expect_err(text);
