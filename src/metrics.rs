@@ -1,6 +1,7 @@
 //! The server's own numbers as Prometheus text.
 
 use std::fmt::Write;
+use warpline_ingest::stream::WireCounts;
 use warpline_storage::Metrics;
 
 /// One line of the exposition with its help and type.
@@ -11,10 +12,19 @@ struct Sample {
     value: f64,
 }
 
+fn counter(name: &'static str, help: &'static str, value: u64) -> Sample {
+    Sample { name, kind: "counter", help, value: value as f64 }
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
+    Sample { name, kind: "gauge", help, value: value as f64 }
+}
+
 /// The page `GET /metrics` answers with.
-pub(crate) fn page(storage: &Metrics) -> String {
+pub(crate) fn page(storage: &Metrics, wire: &WireCounts) -> String {
     let mut page = String::new();
-    for sample in storage_samples(storage).iter().chain(&process_samples()) {
+    let samples = storage_samples(storage).into_iter().chain(wire_samples(wire));
+    for sample in samples.chain(process_samples()) {
         let Sample { name, kind, help, value } = sample;
         let written = write!(
             page,
@@ -25,10 +35,8 @@ pub(crate) fn page(storage: &Metrics) -> String {
     page
 }
 
-fn storage_samples(metrics: &Metrics) -> [Sample; 10] {
-    let counter =
-        |name, help, value: u64| Sample { name, kind: "counter", help, value: value as f64 };
-    [
+fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
+    vec![
         counter("rows_total", "Rows taken.", metrics.rows),
         counter("values_total", "Values present in the rows taken.", metrics.values),
         counter("batches_total", "Batches taken.", metrics.batches),
@@ -42,12 +50,19 @@ fn storage_samples(metrics: &Metrics) -> [Sample; 10] {
         counter("flushes_total", "Flushes committed to tables.", metrics.flushes),
         counter("flushed_rows_total", "Rows committed to tables.", metrics.flushed_rows),
         counter("flushed_bytes_total", "Parquet bytes committed to tables.", metrics.flushed_bytes),
-        Sample {
-            name: "buffer_bytes",
-            kind: "gauge",
-            help: "Memory of rows not yet committed to tables.",
-            value: metrics.buffer_bytes as f64,
-        },
+        gauge("buffer_bytes", "Memory of rows not yet in the tables.", metrics.buffer_bytes),
+    ]
+}
+
+fn wire_samples(wire: &WireCounts) -> Vec<Sample> {
+    let refused = wire.refused.iter().map(|(_, count)| count).sum();
+    vec![
+        gauge("streams_open", "Streams open now.", wire.open),
+        counter("streams_total", "Streams opened.", wire.streams),
+        counter("streams_failed_total", "Streams that ended with an error.", wire.failed),
+        counter("stream_messages_total", "Messages of all streams.", wire.messages),
+        counter("stream_bytes_total", "Bytes of those messages.", wire.bytes),
+        counter("stream_refused_total", "Refusals told to producers.", refused),
     ]
 }
 
@@ -56,28 +71,25 @@ fn process_samples() -> Vec<Sample> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status.lines().find_map(|line| {
         let kib = line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?;
-        kib.parse::<f64>().ok().map(|kib| kib * 1024.0)
+        kib.parse::<u64>().ok().map(|kib| kib * 1024)
     });
-    let resident = resident.map(|value| Sample {
-        name: "process_resident_bytes",
-        kind: "gauge",
-        help: "Resident memory of the server.",
-        value,
-    });
-    resident.into_iter().collect()
+    let sample = |bytes| gauge("process_resident_bytes", "Resident memory of the server.", bytes);
+    resident.map(sample).into_iter().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::page;
+    use warpline_ingest::stream::WireMetrics;
     use warpline_storage::Metrics;
 
     #[test]
     fn every_sample_has_help_type_and_value() {
-        let page = page(&Metrics { rows: 41, ..Metrics::default() });
-        assert!(page.contains("\nwarpline_rows_total 41\n") || page.starts_with("# HELP"));
+        let wire = WireMetrics::default().counts();
+        let page = page(&Metrics { rows: 41, ..Metrics::default() }, &wire);
+        assert!(page.contains("\nwarpline_rows_total 41\n"));
         let samples = page.lines().filter(|line| !line.starts_with('#')).count();
-        assert!(samples >= 10);
+        assert!(samples >= 16);
         assert_eq!(page.lines().count(), samples * 3);
     }
 }

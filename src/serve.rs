@@ -26,10 +26,18 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tower::ServiceExt;
 use url::Url;
+use warpline_ingest::stream::WireMetrics;
+use warpline_ingest::{StreamService, WireLimits, stream_service};
 use warpline_storage::{Storage, StorageError};
 
 /// How long open requests may go on once the server has been asked to end.
 const GRACE: Duration = Duration::from_secs(3);
+
+/// Streams on one connection: one process can carry the nodes of a whole fleet.
+const STREAMS_PER_CONNECTION: u32 = 100_000;
+
+/// Pings find producers that vanished without a word.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// HTTP/2 windows that keep a stream of frames from waiting for window updates.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -121,6 +129,7 @@ pub async fn run(options: ServeOptions) -> Result<(), Failure> {
 #[derive(Debug)]
 pub struct Server {
     storage: Storage,
+    streams: StreamService,
     http: SocketAddr,
     postgres: SocketAddr,
     stop: watch::Sender<bool>,
@@ -138,9 +147,11 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(http, ready.clone(), stopped));
         let storage = Storage::open(config.storage_options()?).await?;
-        let routed = ready.set(routes(&storage));
+        let limits = WireLimits { future: config.storage.future_limit.0, ..WireLimits::default() };
+        let streams = stream_service(storage.clone(), limits);
+        let routed = ready.set(routes(&storage, &streams));
         assert!(routed.is_ok(), "routes are set once");
-        Ok(Self { storage, http: http_address, postgres: postgres_address, stop, tasks })
+        Ok(Self { storage, streams, http: http_address, postgres: postgres_address, stop, tasks })
     }
 
     pub fn storage(&self) -> &Storage {
@@ -174,6 +185,7 @@ impl Server {
     /// Makes everything appended durable, then lets open requests finish for a moment.
     pub async fn stop(mut self) -> Result<(), ServeError> {
         self.stop.send_replace(true);
+        self.streams.stop();
         let closed = self.storage.close().await;
         let _ =
             tokio::time::timeout(GRACE, async { while self.tasks.join_next().await.is_some() {} })
@@ -202,16 +214,21 @@ fn bound(listener: &TcpListener) -> SocketAddr {
 }
 
 /// Everything the HTTP listener answers once the store is open.
-fn routes(storage: &Storage) -> Router {
-    Router::new()
+fn routes(storage: &Storage, streams: &StreamService) -> Router {
+    let counted = (storage.clone(), streams.metrics());
+    let own = Router::new()
         .route("/health", get(async || "ready\n"))
         .route("/metrics", get(metrics_page))
-        .with_state(storage.clone())
+        .with_state(counted);
+    // A path that nobody serves is HTTP's 404, not gRPC's "unimplemented".
+    own.merge(Routes::new(streams.clone()).into_axum_router().reset_fallback())
 }
 
-async fn metrics_page(State(storage): State<Storage>) -> impl IntoResponse {
+async fn metrics_page(
+    State((storage, wire)): State<(Storage, Arc<WireMetrics>)>,
+) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, metrics::page(&storage.metrics()))
+    (headers, metrics::page(&storage.metrics(), &wire.counts()))
 }
 
 async fn serve_http(
@@ -224,6 +241,8 @@ async fn serve_http(
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .http2_keepalive_interval(Some(PING_INTERVAL))
         .add_routes(Routes::from(gate))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),

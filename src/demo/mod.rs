@@ -145,12 +145,12 @@ async fn backfill(player: &mut Player) -> Result<(), Failure> {
     }
     player.settled().await?;
     bar.finish_and_clear();
-    let (seconds, played) = (started.elapsed().as_secs_f64(), player.played());
+    let (seconds, sent) = (started.elapsed().as_secs_f64(), player.played());
     println!(
         "backfilled {} rows, {} values, on disk in {seconds:.1} s: {:.1} million values per second",
-        played.rows,
-        played.values,
-        played.values as f64 / seconds / 1e6,
+        sent.rows,
+        sent.values,
+        sent.values as f64 / seconds / 1e6,
     );
     Ok(())
 }

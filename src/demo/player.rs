@@ -6,7 +6,7 @@ use crate::fleet::{Fleet, Node};
 use bytes::Bytes;
 use std::sync::Arc;
 use url::Url;
-use warpline_ingest::client::{ClientOptions, StreamClient};
+use warpline_ingest::{ClientOptions, StreamClient};
 use warpline_storage::model::{Layout, ProducerId, Timestamp};
 
 #[derive(Debug)]

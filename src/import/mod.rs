@@ -23,7 +23,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use url::Url;
 use uuid::Uuid;
-use warpline_ingest::client::{ClientOptions, StreamClient};
+use warpline_ingest::{ClientOptions, StreamClient};
 use warpline_storage::model::{FieldType, ProducerId};
 
 const EXAMPLES: &str = "\
@@ -163,15 +163,15 @@ async fn send(
     for layout in &plan.layouts {
         numbers.push(client.define(layout.clone()).await?);
     }
-    let (blocks, mut encoded) = mpsc::channel::<Encoded>(BLOCKS_AHEAD);
+    let (out, mut encoded) = mpsc::channel::<Encoded>(BLOCKS_AHEAD);
     let encoding = tokio::task::spawn_blocking({
         let (plan, files, bar) = (plan.clone(), options.files.clone(), bar.clone());
         move || {
-            let mut encoder = Encoder::new(&plan, blocks);
+            let mut blocks = Encoder::new(&plan, out);
             for file in &files {
-                source::read(file, &bar, &mut encoder)?;
+                source::read(file, &bar, &mut blocks)?;
             }
-            encoder.finish()
+            blocks.finish()
         }
     });
     let mut sent = Sent::default();

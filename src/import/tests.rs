@@ -159,8 +159,8 @@ fn parquet_types_are_kept() {
     encoder.begin(path, &source::columns_of(&batch.schema())).expect("the columns");
     source::show(path, 0, &batch, &mut encoder).expect("the rows");
     encoder.finish().expect("the last block");
-    let encoded = receiver.try_recv().expect("a block");
-    let block = Block::parse(plan.layouts[0].clone(), encoded.bytes).expect("a block of ours");
+    let bytes = receiver.try_recv().expect("a block").bytes;
+    let block = Block::parse(plan.layouts[0].clone(), bytes).expect("a block of ours");
     assert_eq!((block.time(1), block.raw(0, 0), block.raw(1, 0)), (2_000_000, 3, 512_500));
     assert!(!block.is_present(0, 1) && !block.is_present(1, 1));
 }
