@@ -1,119 +1,226 @@
 //! The handle that ingest and query hold.
 
-use crate::error::StorageError;
-use crate::model::{Batch, Layout, ProducerId, SchemaConflict, Sequence};
-use crate::snapshot::Snapshot;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::watch;
-use url::Url;
+mod open;
+mod options;
 
-/// Where and how a store is kept.
-#[derive(Clone, Debug)]
-pub struct StorageOptions {
-    /// The log lives under it, and the tables too unless `store_url` says otherwise.
-    pub data_dir: PathBuf,
-    pub store_url: Url,
-    pub store_options: HashMap<String, String>,
-    pub memory_budget: usize,
-    pub flush_bytes: usize,
-    pub flush_interval: Duration,
-    pub segment_bytes: u64,
-    pub future_limit: Duration,
-    pub limits: Limits,
-}
+pub use options::{Limits, StorageOptions};
 
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub tables: usize,
-    pub columns: usize,
-    pub series: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { tables: 1_000, columns: 4_096, series: 10_000_000 }
-    }
-}
-
-impl StorageOptions {
-    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        let data_dir = data_dir.into();
-        let absolute = std::path::absolute(data_dir.join("store")).expect("a path");
-        Self {
-            store_url: Url::from_directory_path(absolute).expect("an absolute path"),
-            data_dir,
-            store_options: HashMap::new(),
-            memory_budget: 2 << 30,
-            flush_bytes: 256 << 20,
-            flush_interval: Duration::from_mins(10),
-            segment_bytes: 256 << 20,
-            future_limit: Duration::from_mins(5),
-            limits: Limits::default(),
-        }
-    }
-}
+use crate::buffer::{Budget, memory_of};
+use crate::error::{ErrorKind, StorageError};
+use crate::flush::Flusher;
+use crate::metrics::{Counters, Metrics};
+use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence};
+use crate::snapshot::{Snapshot, TimeRange};
+use crate::state::State;
+use crate::table::Tables;
+use crate::writer::Command;
+use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
 
 /// How far a producer's sequences have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acknowledged {
     /// In the log, synced to disk.
     pub durable: Sequence,
-    /// Committed in the tables.
+    /// Committed in the tables. After a restart it is 0 until the next flush if rows are
+    /// still in the log alone.
     pub stored: Sequence,
 }
 
 /// A layout as the store takes it.
 #[derive(Clone, Debug)]
 pub struct Admission {
+    /// The layout in the table's own names and types, without the columns in `refused`.
     pub layout: Arc<Layout>,
     pub refused: Vec<SchemaConflict>,
 }
 
-/// Counters since the store was opened.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {
-    pub rows: u64,
-    pub values: u64,
-    pub batches: u64,
-    pub duplicate_batches: u64,
-    pub log_bytes: u64,
-    pub log_syncs: u64,
-    pub buffer_bytes: u64,
-    pub flushes: u64,
-    pub flushed_rows: u64,
-    pub flushed_bytes: u64,
+/// An open store. Clones are handles of the same one.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    shared: Arc<Shared>,
 }
 
-#[derive(Clone, Debug)]
-pub struct Storage;
+#[derive(Debug)]
+struct Shared {
+    options: StorageOptions,
+    state: Arc<Mutex<State>>,
+    tables: Arc<Tables>,
+    budget: Arc<Budget>,
+    counters: Arc<Counters>,
+    /// `None` once closed.
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    flusher: AsyncMutex<Flusher>,
+    /// Wakes the background flush.
+    flush_wanted: Notify,
+    /// Why the store stopped taking rows, once it has.
+    failure: Arc<OnceLock<StorageError>>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    background: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
 
-#[expect(clippy::unused_async, clippy::todo)]
 impl Storage {
-    pub async fn open(_options: StorageOptions) -> Result<Self, StorageError> {
-        todo!()
+    /// Opens or creates the store: takes the data folder's lock, fences a predecessor, replays
+    /// what the tables do not cover.
+    pub async fn open(options: StorageOptions) -> Result<Self, StorageError> {
+        open::open(options).await
     }
-    pub async fn admit(&self, _layout: &Layout) -> Result<Admission, StorageError> {
-        todo!()
+
+    /// Takes a layout: makes or widens its table. Blocks are appended under the layout in the
+    /// answer.
+    pub fn admit(&self, layout: &Layout) -> Result<Admission, StorageError> {
+        self.shared.check()?;
+        self.shared.state.lock().admit(layout)
     }
-    pub fn producer(&self, _id: &ProducerId) -> watch::Receiver<Acknowledged> {
-        todo!()
+
+    /// Where the store stands with a producer, now and from now on.
+    pub fn producer(&self, id: &ProducerId) -> watch::Receiver<Acknowledged> {
+        self.shared.state.lock().producer(id)
     }
-    pub async fn append(&self, _batch: Batch) -> Result<(), StorageError> {
-        todo!()
+
+    /// The times that rows may have at this moment: from 1970 to the configured future.
+    pub fn accepted_times(&self) -> TimeRange {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let last = (now + self.shared.options.future_limit).as_micros();
+        TimeRange { first: 0, last: i64::try_from(last).unwrap_or(i64::MAX) }
     }
+
+    /// Hands a batch to the writer, waiting while the memory budget is spent. That the batch is
+    /// durable is told through [`Storage::producer`]. A sequence that was taken before is
+    /// dropped: its rows are already there.
+    pub async fn append(&self, batch: Batch) -> Result<(), StorageError> {
+        self.shared.check()?;
+        self.check_layouts(&batch)?;
+        let bytes = batch.blocks.iter().map(memory_of).sum();
+        let memory = match self.shared.budget.try_reserve(bytes) {
+            Some(memory) => memory,
+            None => {
+                self.shared.flush_wanted.notify_one();
+                self.shared.budget.reserve(bytes).await
+            }
+        };
+        self.shared.send(Command::Append { batch, memory }).await?;
+        if self.shared.budget.used() >= self.shared.options.flush_bytes {
+            self.shared.flush_wanted.notify_one();
+        }
+        Ok(())
+    }
+
+    fn check_layouts(&self, batch: &Batch) -> Result<(), StorageError> {
+        let state = self.shared.state.lock();
+        match batch.blocks.iter().find(|block| !state.knows(block.layout())) {
+            None => Ok(()),
+            Some(block) => Err(StorageError::rejected(format!(
+                "a block of table {} has a layout that was not admitted",
+                block.layout().table()
+            ))),
+        }
+    }
+
+    /// Everything that is acknowledged as durable now, and nothing twice.
     pub fn snapshot(&self) -> Snapshot {
-        todo!()
+        self.shared.state.lock().snapshot(&self.shared.tables)
     }
+
+    /// Waits until everything appended before is durable.
+    pub async fn sync(&self) -> Result<(), StorageError> {
+        let (done, synced) = oneshot::channel();
+        self.shared.send(Command::Sync(done)).await?;
+        synced.await.map_err(|_| self.shared.stopped())
+    }
+
+    /// Waits until everything appended before is committed in the tables.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        todo!()
+        self.sync().await?;
+        self.shared.flush().await
     }
+
+    /// Makes everything durable and stops. Rows not flushed yet are replayed at the next open.
     pub async fn close(&self) -> Result<(), StorageError> {
-        todo!()
+        if let Some(task) = self.shared.background.lock().take() {
+            task.abort();
+        }
+        drop(self.shared.commands.lock().take());
+        let writer = self.shared.writer.lock().take();
+        if let Some(writer) = writer {
+            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                return Err(StorageError::internal("the writer panicked"));
+            }
+        }
+        self.shared.failure.get().map_or(Ok(()), |_| Err(self.shared.stopped()))
     }
+
+    /// The error that ended the store, if one did: nothing is taken any more.
+    pub fn failure(&self) -> Option<&StorageError> {
+        self.shared.failure.get()
+    }
+
     pub fn metrics(&self) -> Metrics {
-        todo!()
+        let state = self.shared.state.lock();
+        Metrics {
+            buffer_bytes: self.shared.budget.used() as u64,
+            tables: state.tables().len() as u64,
+            series: state.series_count() as u64,
+            files: state.tables().iter().map(|table| table.file_count() as u64).sum(),
+            ..self.shared.counters.read()
+        }
+    }
+}
+
+impl Shared {
+    fn check(&self) -> Result<(), StorageError> {
+        if self.failure.get().is_some() { Err(self.stopped()) } else { Ok(()) }
+    }
+
+    /// Why a command could not be taken.
+    fn stopped(&self) -> StorageError {
+        match self.failure.get() {
+            Some(why) => StorageError::new(why.kind(), format!("the store has stopped: {why}")),
+            None => StorageError::new(ErrorKind::Closed, "the store is closed"),
+        }
+    }
+
+    async fn send(&self, command: Command) -> Result<(), StorageError> {
+        let sender = self.commands.lock().clone().ok_or_else(|| self.stopped())?;
+        sender.send(command).await.map_err(|_| self.stopped())
+    }
+
+    async fn flush(&self) -> Result<(), StorageError> {
+        let mut flusher = self.flusher.lock().await;
+        self.check()?;
+        let covered: Position = match flusher.flush().await {
+            Ok(covered) => covered,
+            Err(error) => {
+                if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Internal) {
+                    let _ = self.failure.set(StorageError::new(error.kind(), error.to_string()));
+                }
+                return Err(error);
+            }
+        };
+        self.send(Command::Covered(covered)).await
+    }
+
+    /// Flushes when wanted and every `flush_interval`; after a failure again, ever more slowly.
+    async fn flush_in_background(self: Arc<Self>) {
+        let mut pause = Duration::from_secs(1);
+        loop {
+            let interval = tokio::time::sleep(self.options.flush_interval);
+            tokio::select! {
+                () = interval => {}
+                () = self.flush_wanted.notified() => {}
+            }
+            while let Err(error) = self.flush().await {
+                tracing::warn!(%error, "flush failed; rows stay in log and memory");
+                if self.failure.get().is_some() || error.kind() == ErrorKind::Closed {
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_mins(1));
+            }
+            pause = Duration::from_secs(1);
+        }
     }
 }

@@ -6,20 +6,22 @@
 
 mod buffer;
 mod error;
+mod flush;
 mod foreign;
 mod handle;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the writer begins to use it"))]
 mod log;
+mod metrics;
 mod snapshot;
-#[allow(dead_code, reason = "the writer that commits through it comes next")]
+mod state;
 mod store;
-#[allow(dead_code, reason = "the writer that commits through it comes next")]
 mod table;
+mod writer;
 
 pub mod model;
 
 pub use buffer::BufferSlice;
 pub use error::{ErrorKind, StorageError};
 pub use foreign::ForeignParquet;
-pub use handle::{Acknowledged, Admission, Limits, Metrics, Storage, StorageOptions};
+pub use handle::{Acknowledged, Admission, Limits, Storage, StorageOptions};
+pub use metrics::Metrics;
 pub use snapshot::{DataFile, FileKind, FileOrder, Snapshot, TableSnapshot, TimeRange};

@@ -140,6 +140,13 @@ impl Block {
         self
     }
 
+    /// The same block under an equal layout.
+    #[must_use]
+    pub(crate) fn under(&self, layout: Arc<Layout>) -> Self {
+        debug_assert_eq!(self.layout, layout);
+        Self { layout, ..self.clone() }
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -147,6 +154,11 @@ impl Block {
     /// Whether every row has the block's one time and row `i` is series `i`.
     pub fn is_tick(&self) -> bool {
         self.flags & (FLAG_SERIES | FLAG_TIMES) == 0
+    }
+
+    /// Whether all rows have the same time.
+    pub fn has_one_time(&self) -> bool {
+        self.flags & FLAG_TIMES == 0
     }
 
     /// The layout's series that `row` is about.

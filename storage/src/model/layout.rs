@@ -82,11 +82,14 @@ impl Layout {
         for one in &series {
             check_series(one, identity_tags.len(), attribute_tags.len())?;
         }
-        let mut offsets = vec![0];
-        for column in &columns {
-            offsets.push(offsets[offsets.len() - 1] + column.field_type.width());
-        }
+        let offsets = offsets(&columns);
         Ok(Self { table, identity_tags, attribute_tags, columns, series, offsets })
+    }
+
+    /// The same series under a table's own names and types, which are known to be good.
+    pub(super) fn recast(&self, attribute_tags: Vec<Arc<str>>, columns: Vec<Column>) -> Self {
+        assert_eq!(attribute_tags.len(), self.attribute_tags.len());
+        Self { offsets: offsets(&columns), attribute_tags, columns, ..self.clone() }
     }
 
     pub fn table(&self) -> &Arc<str> {
@@ -118,6 +121,14 @@ impl Layout {
     pub fn width_before(&self, column: usize) -> usize {
         self.offsets[column]
     }
+}
+
+fn offsets(columns: &[Column]) -> Vec<usize> {
+    let widths = columns.iter().scan(0, |before, column| {
+        *before += column.field_type.width();
+        Some(*before)
+    });
+    std::iter::once(0).chain(widths).collect()
 }
 
 fn check_names(

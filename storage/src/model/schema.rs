@@ -1,8 +1,12 @@
 //! A table's columns and how they grow.
 
-use super::{FieldType, Layout};
+use super::{Column, FieldType, Layout};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
+
+const IDENTITY: &str = "identity tag";
+const ATTRIBUTE: &str = "attribute tag";
+const FIELD: &str = "field";
 
 /// A field of a table. It keeps the type it was created with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +33,6 @@ pub enum SchemaConflict {
     Identity { table: Arc<str>, expected: Vec<Arc<str>>, got: Vec<Arc<str>> },
     #[error("{name:?} is a {existing} of table {table} and cannot also be a {wanted}")]
     Role { table: Arc<str>, name: Arc<str>, existing: &'static str, wanted: &'static str },
-    #[error("field {name:?} of table {table} is {existing}; values of type {got} are refused")]
-    FieldType { table: Arc<str>, name: Arc<str>, existing: FieldType, got: FieldType },
 }
 
 impl TableSchema {
@@ -47,9 +49,12 @@ impl TableSchema {
         }
     }
 
-    /// This schema with the layout's new attributes and fields added, or the first conflict.
-    /// The answer equals `self` where the layout brings nothing new.
-    pub fn evolved(&self, layout: &Layout) -> Result<Self, SchemaConflict> {
+    /// This schema grown by what is new in `layout`, the layout in this schema's own types, and
+    /// the columns that could not be taken. Without its identity tags a layout is refused whole.
+    pub(crate) fn admit(
+        &self,
+        layout: &Layout,
+    ) -> Result<(Self, Layout, Vec<SchemaConflict>), SchemaConflict> {
         if self.identity != layout.identity_tags() {
             return Err(SchemaConflict::Identity {
                 table: self.table.clone(),
@@ -58,34 +63,44 @@ impl TableSchema {
             });
         }
         let mut schema = self.clone();
+        let mut attributes = Vec::with_capacity(layout.attribute_tags().len());
         for name in layout.attribute_tags() {
-            schema.check_role(name, "attribute tag")?;
-            if !schema.attributes.contains(name) {
-                schema.attributes.push(name.clone());
-            }
+            schema.check_role(name, ATTRIBUTE)?;
+            attributes.push(schema.admit_attribute(name));
         }
+        let mut refused = Vec::new();
+        let mut columns = Vec::with_capacity(layout.columns().len());
         for column in layout.columns() {
-            schema.check_role(&column.name, "field")?;
-            match schema.field(&column.name) {
-                Some(field) if field.field_type != column.field_type => {
-                    return Err(SchemaConflict::FieldType {
-                        table: self.table.clone(),
-                        name: column.name.clone(),
-                        existing: field.field_type,
-                        got: column.field_type,
-                    });
-                }
-                Some(_) => {}
-                None => schema
-                    .fields
-                    .push(Field { name: column.name.clone(), field_type: column.field_type }),
+            match schema.check_role(&column.name, FIELD) {
+                Ok(()) => columns.push(schema.admit_column(column)),
+                Err(conflict) => refused.push(conflict),
             }
         }
-        Ok(schema)
+        Ok((schema, layout.recast(attributes, columns), refused))
     }
 
+    fn admit_attribute(&mut self, name: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.attributes.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+            return known.clone();
+        }
+        self.attributes.push(name.clone());
+        name.clone()
+    }
+
+    fn admit_column(&mut self, column: &Column) -> Column {
+        match self.field(&column.name) {
+            Some(field) => Column { name: field.name.clone(), field_type: field.field_type },
+            None => {
+                let (name, field_type) = (column.name.clone(), column.field_type);
+                self.fields.push(Field { name, field_type });
+                column.clone()
+            }
+        }
+    }
+
+    /// The field of that name; names differ by more than case.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| &*field.name == name)
+        self.fields.iter().find(|field| field.name.eq_ignore_ascii_case(name))
     }
 
     /// The schema of record batches and Parquet files: tags as dictionaries, fields as stored.
@@ -103,11 +118,11 @@ impl TableSchema {
     fn check_role(&self, name: &Arc<str>, wanted: &'static str) -> Result<(), SchemaConflict> {
         let same = |other: &Arc<str>| other.eq_ignore_ascii_case(name);
         let existing = if self.identity.iter().any(same) {
-            "identity tag"
+            IDENTITY
         } else if self.attributes.iter().any(same) {
-            "attribute tag"
+            ATTRIBUTE
         } else if self.fields.iter().any(|f| same(&f.name)) {
-            "field"
+            FIELD
         } else {
             return Ok(());
         };

@@ -1,0 +1,86 @@
+//! The memory that buffered rows may take: appends wait for room, dropping the last holder of the
+//! rows (a flush or a slow query) gives it back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+    room: Notify,
+}
+
+/// Bytes taken from a budget until dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0), room: Notify::new() })
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Waits until `bytes` fit. More than the whole limit is let through once nothing else is
+    /// held, so that no batch can wait for ever.
+    pub(crate) async fn reserve(self: &Arc<Self>, bytes: usize) -> Reservation {
+        loop {
+            let room = self.room.notified();
+            if let Some(reservation) = self.try_reserve(bytes) {
+                return reservation;
+            }
+            room.await;
+        }
+    }
+
+    pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+        let fits = |used: usize| (used == 0 || used + bytes <= self.limit).then_some(used + bytes);
+        self.used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, fits)
+            .ok()
+            .map(|_| Reservation { budget: Arc::clone(self), bytes })
+    }
+
+    /// Takes `bytes` whether they fit or not: for rows that are already in the log.
+    pub(crate) fn force(self: &Arc<Self>, bytes: usize) -> Reservation {
+        self.used.fetch_add(bytes, Ordering::AcqRel);
+        Reservation { budget: Arc::clone(self), bytes }
+    }
+}
+
+impl Reservation {
+    /// Adds what another reservation of the same budget holds.
+    pub(crate) fn absorb(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.budget, &other.budget));
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Parts with `bytes` of what it holds, at most all.
+    #[must_use]
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { budget: Arc::clone(&self.budget), bytes }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let before = self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
+            debug_assert!(before >= self.bytes, "released {} of {before}", self.bytes);
+            self.budget.room.notify_waiters();
+        }
+    }
+}

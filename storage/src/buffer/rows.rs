@@ -1,0 +1,181 @@
+//! Which rows a scan yields and in which order: by identity, then time, then log order.
+
+use super::generation::{Chunk, LayoutEntry, Newest};
+use super::{Buffered, Keep};
+use crate::model::{SeriesId, Timestamp};
+use crate::snapshot::TimeRange;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+use warpline_kernel::strictly_increasing;
+
+/// One buffered row: a block by its number in log order, and a row in it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RowAddress {
+    pub(super) block: u32,
+    pub(super) row: u32,
+}
+
+/// The blocks of one layout that a scan reads.
+#[derive(Debug)]
+struct Group {
+    entry: Arc<LayoutEntry>,
+    /// Blocks with one time whose row `i` is series `i`, in log order.
+    ticks: Vec<u32>,
+    /// Rows of all other blocks, by series of the layout, in log order within a series.
+    rest: HashMap<u32, Vec<RowAddress>>,
+}
+
+/// The rows of a scan, found series by series.
+#[derive(Debug)]
+pub(super) struct RowOrder {
+    chunks: Vec<Arc<Chunk>>,
+    /// Number of each chunk's first block.
+    starts: Vec<u32>,
+    groups: Vec<Group>,
+    /// (group, series of its layout), by identity.
+    series: Vec<(u32, u32)>,
+    next: usize,
+    times: TimeRange,
+    keep: Keep,
+}
+
+/// All rows of one identity, sorted; equal times stand in log order.
+#[derive(Debug, Default)]
+pub(super) struct SeriesRows {
+    pub(super) addresses: Vec<RowAddress>,
+    pub(super) times: Vec<Timestamp>,
+}
+
+impl RowOrder {
+    pub(super) fn new(chunks: Vec<Arc<Chunk>>, times: TimeRange, keep: Keep) -> Self {
+        let chunks: Vec<_> = chunks.into_iter().filter(|chunk| chunk.times.meets(times)).collect();
+        let mut starts = Vec::with_capacity(chunks.len());
+        let mut start = 0;
+        for chunk in &chunks {
+            starts.push(start);
+            start += u32::try_from(chunk.blocks.len()).expect("chunks are small");
+        }
+        let groups = group_blocks(&chunks, times);
+        let series = series_by_identity(&groups);
+        Self { chunks, starts, groups, series, next: 0, times, keep }
+    }
+
+    pub(super) fn block(&self, number: u32) -> &Buffered {
+        let chunk = self.starts.partition_point(|start| *start <= number) - 1;
+        &self.chunks[chunk].blocks[(number - self.starts[chunk]) as usize]
+    }
+
+    /// Fills `out` with the rows of the next identity that has any; false at the end.
+    pub(super) fn next_series(&mut self, out: &mut SeriesRows) -> bool {
+        out.addresses.clear();
+        out.times.clear();
+        while out.addresses.is_empty() {
+            let Some((group, series)) = self.series.get(self.next).copied() else { return false };
+            let identity = &self.groups[group as usize].entry.layout.series()[series as usize];
+            let mut end = self.next + 1;
+            while self.series.get(end).is_some_and(|(group, series)| {
+                let other = &self.groups[*group as usize].entry.layout.series()[*series as usize];
+                other.identity == identity.identity
+            }) {
+                end += 1;
+            }
+            for at in self.next..end {
+                let (group, series) = self.series[at];
+                self.collect(&self.groups[group as usize], series, out);
+            }
+            self.next = end;
+            out.sort();
+        }
+        true
+    }
+
+    fn collect(&self, group: &Group, series: u32, out: &mut SeriesRows) {
+        let id = group.entry.series[series as usize];
+        for block in &group.ticks {
+            let time = self.block(*block).block.time(series as usize);
+            self.push(id, time, RowAddress { block: *block, row: series }, out);
+        }
+        for address in group.rest.get(&series).into_iter().flatten() {
+            let time = self.block(address.block).block.time(address.row as usize);
+            self.push(id, time, *address, out);
+        }
+    }
+
+    fn push(&self, id: SeriesId, time: Timestamp, address: RowAddress, out: &mut SeriesRows) {
+        if self.times.contains(time) && self.keep.takes(id, time) {
+            out.addresses.push(address);
+            out.times.push(time);
+        }
+    }
+}
+
+impl SeriesRows {
+    fn sort(&mut self) {
+        if strictly_increasing(&self.times) {
+            return;
+        }
+        let mut order: Vec<_> =
+            self.times.iter().copied().zip(self.addresses.iter().copied()).collect();
+        order.sort_by_key(|(time, address)| (*time, address.block, address.row));
+        (self.times, self.addresses) = order.into_iter().unzip();
+    }
+}
+
+impl Keep {
+    fn takes(&self, id: SeriesId, time: Timestamp) -> bool {
+        let late = |newest: &Newest| time <= newest.of(id);
+        match self {
+            Self::All => true,
+            Self::Monotone(newest) => !late(newest),
+            Self::Late(newest) => late(newest),
+        }
+    }
+}
+
+fn group_blocks(chunks: &[Arc<Chunk>], times: TimeRange) -> Vec<Group> {
+    let mut numbers: HashMap<u32, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    let blocks = chunks.iter().flat_map(|chunk| &chunk.blocks);
+    for (number, Buffered { block, entry }) in blocks.enumerate() {
+        if block.has_one_time() && !times.contains(block.time(0)) {
+            continue;
+        }
+        let at = *numbers.entry(entry.number).or_insert_with(|| {
+            groups.push(Group { entry: entry.clone(), ticks: Vec::new(), rest: HashMap::new() });
+            groups.len() - 1
+        });
+        let number = u32::try_from(number).expect("a generation has fewer than 2^32 blocks");
+        if block.is_tick() {
+            groups[at].ticks.push(number);
+            continue;
+        }
+        for row in 0..block.rows() as u32 {
+            let rows = groups[at].rest.entry(block.series_index(row as usize)).or_default();
+            rows.push(RowAddress { block: number, row });
+        }
+    }
+    groups
+}
+
+/// Every series of every group, by identity. Layouts of whole nodes do not interleave, so putting
+/// them in order of their first series leaves the sort (which takes runs as they come) no work.
+fn series_by_identity(groups: &[Group]) -> Vec<(u32, u32)> {
+    let identity = |group: u32, series: u32| {
+        &groups[group as usize].entry.layout.series()[series as usize].identity
+    };
+    let mut order: Vec<u32> = (0..groups.len() as u32).collect();
+    let first = |group: u32| identity(group, groups[group as usize].entry.by_identity[0]);
+    order.sort_by(|a, b| first(*a).cmp(first(*b)));
+    let mut all: Vec<(u32, u32)> = order
+        .into_iter()
+        .flat_map(|group| {
+            groups[group as usize].entry.by_identity.iter().map(move |series| (group, *series))
+        })
+        .collect();
+    all.sort_by(|a, b| match a.0 == b.0 && a.1 == b.1 {
+        true => Ordering::Equal,
+        false => identity(a.0, a.1).cmp(identity(b.0, b.1)),
+    });
+    all
+}

@@ -1,0 +1,50 @@
+//! The buffered rows of one table at one instant.
+
+use super::{Generation, Keep, Scan};
+use crate::model::TableSchema;
+use crate::snapshot::TimeRange;
+use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+/// What a snapshot holds of a table's buffer. It never changes; the memory behind it counts
+/// against the budget until it is dropped.
+#[derive(Clone, Debug)]
+pub struct BufferSlice {
+    schema: Arc<TableSchema>,
+    generations: Vec<Generation>,
+}
+
+impl BufferSlice {
+    pub fn empty(schema: Arc<TableSchema>) -> Self {
+        Self { schema, generations: Vec::new() }
+    }
+
+    /// `generations` in log order.
+    pub(crate) fn new(schema: Arc<TableSchema>, generations: Vec<Generation>) -> Self {
+        Self { schema, generations }
+    }
+
+    /// An upper bound of the rows: a key written twice counts twice.
+    pub fn rows(&self) -> usize {
+        self.generations.iter().map(Generation::rows).sum()
+    }
+
+    pub fn times(&self) -> Option<TimeRange> {
+        self.generations.iter().filter_map(Generation::times).reduce(TimeRange::span)
+    }
+
+    /// Where rows lie that may repeat keys of files.
+    pub fn late_times(&self) -> Option<TimeRange> {
+        self.generations.iter().filter_map(Generation::late).reduce(TimeRange::span)
+    }
+
+    /// The rows within `times`, sorted by identity, then time, one per key (last write per
+    /// field), as batches of the columns that `columns` index in the table's Arrow schema.
+    pub fn scan(
+        &self,
+        columns: &[usize],
+        times: TimeRange,
+    ) -> impl Iterator<Item = RecordBatch> + Send + use<> {
+        Scan::new(self.schema.clone(), &self.generations, columns, times, Keep::All)
+    }
+}

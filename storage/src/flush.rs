@@ -1,0 +1,176 @@
+//! Moves buffered rows into files: seal, sort, write, commit, publish, tell the log.
+//!
+//! ```text
+//! seal      under the lock: the active generations end at position P
+//! write     per table and day one monotone and, where there are late rows, one late file
+//! commit    files and P in one commit of the table's log
+//! publish   under the lock: the files come, the sealed rows go
+//! covered   once every sealed table is committed: the log may drop segments up to P
+//! ```
+//! A table that cannot be committed keeps its sealed rows and is tried again; the others are not
+//! written twice.
+
+use crate::buffer::{Generation, Keep, Scan};
+use crate::error::{ErrorKind, StorageError};
+use crate::metrics::Counters;
+use crate::model::{Position, TableSchema};
+use crate::snapshot::{FileKind, TimeRange};
+use crate::state::{Sealed, State};
+use crate::table::{FileAbout, Table, Tables, WrittenFile};
+use chrono::{Days, NaiveDate};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use uuid::Uuid;
+
+const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    state: Arc<Mutex<State>>,
+    tables: Arc<Tables>,
+    counters: Arc<Counters>,
+    incarnation: Uuid,
+    /// Handles of the tables that have been opened or made.
+    open: BTreeMap<Arc<str>, Table>,
+    /// What the flush under way covers; stays until it has succeeded.
+    sealed: Option<Sealed>,
+}
+
+/// The rows of one flush of one table.
+struct Job {
+    number: usize,
+    schema: Arc<TableSchema>,
+    generation: Generation,
+}
+
+impl Flusher {
+    pub(crate) fn new(
+        state: Arc<Mutex<State>>,
+        tables: Arc<Tables>,
+        counters: Arc<Counters>,
+        incarnation: Uuid,
+        open: BTreeMap<Arc<str>, Table>,
+    ) -> Self {
+        Self { state, tables, counters, incarnation, open, sealed: None }
+    }
+
+    /// Commits everything published so far and answers with the position it covers. After an
+    /// error of kind `Retry` a second call continues where this one stopped.
+    pub(crate) async fn flush(&mut self) -> Result<Position, StorageError> {
+        if self.sealed.is_some() {
+            self.commit_sealed().await?;
+        }
+        self.sealed = Some(self.state.lock().seal());
+        self.commit_sealed().await
+    }
+
+    async fn commit_sealed(&mut self) -> Result<Position, StorageError> {
+        let position = self.sealed.as_ref().expect("a flush is under way").position;
+        let jobs = self.jobs();
+        let any = !jobs.is_empty();
+        for job in jobs {
+            if let Err(error) = self.flush_table(&job, position).await {
+                self.counters.flush_failures.fetch_add(1, Relaxed);
+                return Err(error);
+            }
+        }
+        self.counters.flushes.fetch_add(u64::from(any), Relaxed);
+        let sealed = self.sealed.take().expect("a flush is under way");
+        let mut state = self.state.lock();
+        for (producer, sequence) in sealed.producers {
+            state.acknowledge(&producer, |to| to.stored = to.stored.max(sequence));
+        }
+        Ok(position)
+    }
+
+    fn jobs(&self) -> Vec<Job> {
+        let state = self.state.lock();
+        let jobs = state.tables().iter().enumerate().filter_map(|(number, table)| {
+            let generation = table.sealed()?.clone();
+            Some(Job { number, schema: table.schema().clone(), generation })
+        });
+        jobs.collect()
+    }
+
+    async fn flush_table(&mut self, job: &Job, position: Position) -> Result<(), StorageError> {
+        let name = &job.schema.table;
+        let mut table = match self.open.remove(name) {
+            Some(table) => table,
+            None => self.tables.create_table(&job.schema).await?,
+        };
+        let result = self.write_and_commit(&mut table, job, position).await;
+        let (files, version) = (table.files(), table.version());
+        self.open.insert(name.clone(), table);
+        result?;
+        self.state.lock().table_mut(job.number).flushed(files, version);
+        Ok(())
+    }
+
+    async fn write_and_commit(
+        &self,
+        table: &mut Table,
+        job: &Job,
+        position: Position,
+    ) -> Result<(), StorageError> {
+        if **table.schema() != *job.schema {
+            table.evolve(&job.schema).await?;
+        }
+        let mut written = Vec::new();
+        for day in job.generation.days() {
+            written.extend(self.write_day(table, job, *day).await?);
+        }
+        let rows: u64 = written.iter().map(WrittenFile::rows).sum();
+        let bytes: u64 = written.iter().map(WrittenFile::bytes).sum();
+        table.commit(written, self.incarnation, position).await?;
+        self.counters.flushed_rows.fetch_add(rows, Relaxed);
+        self.counters.flushed_bytes.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    async fn write_day(
+        &self,
+        table: &Table,
+        job: &Job,
+        day: i64,
+    ) -> Result<Vec<WrittenFile>, StorageError> {
+        let newest = || job.generation.newest().clone();
+        let monotone =
+            self.write_file(table, job, day, FileKind::Monotone, Keep::Monotone(newest())).await?;
+        let late = match job.generation.late() {
+            None => None,
+            Some(_) => self.write_file(table, job, day, FileKind::Late, Keep::Late(newest())).await?,
+        };
+        Ok(monotone.into_iter().chain(late).collect())
+    }
+
+    async fn write_file(
+        &self,
+        table: &Table,
+        job: &Job,
+        day: i64,
+        kind: FileKind,
+        keep: Keep,
+    ) -> Result<Option<WrittenFile>, StorageError> {
+        let first = day * MICROSECONDS_PER_DAY;
+        let times = TimeRange { first, last: first + MICROSECONDS_PER_DAY - 1 };
+        let columns: Vec<usize> = (0..job.schema.arrow().fields().len()).collect();
+        let generations = std::slice::from_ref(&job.generation);
+        let scan = Scan::new(job.schema.clone(), generations, &columns, times, keep);
+        let (first, last) = job.generation.positions().expect("a sealed generation has rows");
+        let about = FileAbout { date: date(day)?, kind, writer: self.incarnation, first, last };
+        table.write(scan, about).await
+    }
+}
+
+fn date(day: i64) -> Result<NaiveDate, StorageError> {
+    let epoch = NaiveDate::default();
+    let date = match u64::try_from(day) {
+        Ok(after) => epoch.checked_add_days(Days::new(after)),
+        Err(_) => epoch.checked_sub_days(Days::new(day.unsigned_abs())),
+    };
+    date.ok_or_else(|| {
+        StorageError::new(ErrorKind::Internal, format!("day {day} since 1970 is no date"))
+    })
+}

@@ -1,0 +1,225 @@
+//! What the store holds in memory: tables with their files and buffers, layouts, producers.
+//!
+//! One lock guards it. The writer publishes a commit group under it, a flush moves rows from
+//! buffer to files under it, and a snapshot is taken under it: that is why a row is in exactly
+//! one place of every snapshot. Nothing slow happens while it is held.
+
+mod table;
+
+pub(crate) use table::TableState;
+
+use crate::buffer::{Budget, Buffered, LayoutEntry, Reservation, memory_of};
+use crate::error::StorageError;
+use crate::handle::{Acknowledged, Admission, Limits};
+use crate::log::Entry;
+use crate::model::{Layout, Position, ProducerId, Sequence, TableSchema};
+use crate::snapshot::Snapshot;
+use crate::table::Tables;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+#[derive(Debug)]
+pub(crate) struct State {
+    limits: Limits,
+    budget: Arc<Budget>,
+    tables: Vec<TableState>,
+    by_name: BTreeMap<Arc<str>, usize>,
+    layouts: HashMap<Arc<Layout>, Home>,
+    /// The same by address, for the way of every block.
+    addresses: HashMap<usize, Home>,
+    series: usize,
+    producers: HashMap<ProducerId, watch::Sender<Acknowledged>>,
+    /// The last position published.
+    position: Position,
+}
+
+/// Where blocks of a layout go.
+#[derive(Clone, Debug)]
+struct Home {
+    table: usize,
+    entry: Arc<LayoutEntry>,
+}
+
+/// What a flush covers.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) position: Position,
+    /// What each producer had durable at `position`.
+    pub(crate) producers: Vec<(ProducerId, Sequence)>,
+}
+
+impl State {
+    pub(crate) fn new(limits: Limits, budget: Arc<Budget>) -> Self {
+        Self {
+            limits,
+            budget,
+            tables: Vec::new(),
+            by_name: BTreeMap::new(),
+            layouts: HashMap::new(),
+            addresses: HashMap::new(),
+            series: 0,
+            producers: HashMap::new(),
+            position: 0,
+        }
+    }
+
+    pub(crate) fn tables(&self) -> &[TableState] {
+        &self.tables
+    }
+
+    pub(crate) fn table_mut(&mut self, number: usize) -> &mut TableState {
+        &mut self.tables[number]
+    }
+
+    pub(crate) fn add_table(&mut self, table: TableState) -> usize {
+        self.by_name.insert(table.schema().table.clone(), self.tables.len());
+        self.tables.push(table);
+        self.tables.len() - 1
+    }
+
+    /// After a replay: where the log ends and how far each producer had come. All of it is
+    /// stored where no rows are left in the buffer.
+    pub(crate) fn resume<'a>(
+        &mut self,
+        end: Position,
+        producers: impl Iterator<Item = (&'a ProducerId, Sequence)>,
+    ) {
+        assert!(end >= self.position, "the log ends after what it held");
+        self.position = end;
+        let stored = self.tables.iter().all(TableState::is_flushed);
+        for (producer, durable) in producers {
+            let stored = if stored { durable } else { 0 };
+            self.acknowledge(producer, |to| *to = Acknowledged { durable, stored });
+        }
+    }
+
+    /// Takes a layout into its table: columns of the wrong role or type come back in the
+    /// admission's `refused`, a whole layout that cannot be taken is an error.
+    pub(crate) fn admit(&mut self, layout: &Layout) -> Result<Admission, StorageError> {
+        if let Some((known, _)) = self.layouts.get_key_value(layout) {
+            return Ok(Admission { layout: known.clone(), refused: Vec::new() });
+        }
+        let known = self.by_name.get(layout.table()).copied();
+        self.check_limits(layout, known.is_none())?;
+        let (schema, layout, refused) = match known {
+            None => (TableSchema::of(layout), layout.clone(), Vec::new()),
+            Some(table) => self.tables[table].schema().admit(layout)?,
+        };
+        if schema.fields.len() > self.limits.columns {
+            return Err(StorageError::rejected(format!(
+                "table {} would have {} fields; the limit `columns` is {}",
+                schema.table,
+                schema.fields.len(),
+                self.limits.columns
+            )));
+        }
+        let schema = Arc::new(schema);
+        let table = known.unwrap_or_else(|| {
+            self.add_table(TableState::new(schema.clone(), Arc::default(), 0, &self.budget.clone()))
+        });
+        Ok(Admission { layout: self.settle(table, schema, layout), refused })
+    }
+
+    fn settle(&mut self, table: usize, schema: Arc<TableSchema>, layout: Layout) -> Arc<Layout> {
+        if let Some((known, _)) = self.layouts.get_key_value(&layout) {
+            return known.clone();
+        }
+        let layout = Arc::new(layout);
+        let before = self.tables[table].series_count();
+        let entry = self.tables[table].admit(schema, layout.clone());
+        self.series += self.tables[table].series_count() - before;
+        let home = Home { table, entry };
+        self.addresses.insert(address(&layout), home.clone());
+        self.layouts.insert(layout.clone(), home);
+        layout
+    }
+
+    fn check_limits(&self, layout: &Layout, new_table: bool) -> Result<(), StorageError> {
+        if new_table && self.tables.len() >= self.limits.tables {
+            return Err(StorageError::rejected(format!(
+                "table {} would be one more than the limit `tables` of {}",
+                layout.table(),
+                self.limits.tables
+            )));
+        }
+        if self.series + layout.series().len() > self.limits.series {
+            return Err(StorageError::rejected(format!(
+                "{} series of table {} may pass the limit `series` of {}, of which {} are taken",
+                layout.series().len(),
+                layout.table(),
+                self.limits.series,
+                self.series
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn knows(&self, layout: &Arc<Layout>) -> bool {
+        self.addresses.contains_key(&address(layout))
+    }
+
+    /// Puts a durable entry into the buffers of its tables, except where files cover it already.
+    pub(crate) fn publish(&mut self, entry: Entry, memory: &mut Reservation) {
+        assert!(entry.position > self.position, "positions grow");
+        self.position = entry.position;
+        for block in entry.blocks {
+            let home = &self.addresses[&address(block.layout())];
+            let memory = memory.split(memory_of(&block));
+            let buffered = Buffered { entry: home.entry.clone(), block };
+            self.tables[home.table].push(entry.position, buffered, memory);
+        }
+        self.acknowledge(&entry.producer, |to| to.durable = to.durable.max(entry.sequence));
+    }
+
+    pub(crate) fn acknowledge(
+        &mut self,
+        producer: &ProducerId,
+        change: impl FnOnce(&mut Acknowledged),
+    ) {
+        match self.producers.get(producer) {
+            Some(sender) => sender.send_modify(change),
+            None => self.producer_sender(producer).send_modify(change),
+        }
+    }
+
+    fn producer_sender(&mut self, id: &ProducerId) -> &watch::Sender<Acknowledged> {
+        self.producers
+            .entry(id.clone())
+            .or_insert_with(|| watch::Sender::new(Acknowledged::default()))
+    }
+
+    pub(crate) fn producer(&mut self, id: &ProducerId) -> watch::Receiver<Acknowledged> {
+        self.producer_sender(id).subscribe()
+    }
+
+    /// Ends the active generations: what was published so far is what the next flush writes.
+    pub(crate) fn seal(&mut self) -> Sealed {
+        for table in &mut self.tables {
+            table.seal(&self.budget);
+        }
+        let producers = self.producers.iter();
+        Sealed {
+            position: self.position,
+            producers: producers.map(|(id, to)| (id.clone(), to.borrow().durable)).collect(),
+        }
+    }
+
+    pub(crate) fn snapshot(&self, tables: &Tables) -> Snapshot {
+        let snapshot = |table: &TableState| Arc::new(table.snapshot(tables));
+        Snapshot::new(
+            self.by_name
+                .iter()
+                .map(|(name, number)| (name.clone(), snapshot(&self.tables[*number])))
+                .collect(),
+        )
+    }
+
+    pub(crate) fn series_count(&self) -> usize {
+        self.series
+    }
+}
+
+fn address(layout: &Arc<Layout>) -> usize {
+    Arc::as_ptr(layout).addr()
+}

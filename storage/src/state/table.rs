@@ -1,0 +1,121 @@
+//! One table in memory.
+
+use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newest, Reservation};
+use crate::model::{Layout, Position, SeriesId, TableSchema, Timestamp};
+use crate::snapshot::{DataFile, TableSnapshot};
+use crate::table::Tables;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+type Identity = Vec<Arc<str>>;
+
+#[derive(Debug)]
+pub(crate) struct TableState {
+    schema: Arc<TableSchema>,
+    files: Arc<[Arc<DataFile>]>,
+    version: u64,
+    series: HashMap<Identity, SeriesId>,
+    layouts: u32,
+    /// The newest time of each series, buffered rows included.
+    latest: Newest,
+    sealed: Option<Generation>,
+    active: Generation,
+}
+
+impl TableState {
+    /// A table with files at a version of its log; `version` 0 without files is a new table.
+    ///
+    /// What each series' newest time in the files is, is not known after a restart: no row at or
+    /// before the newest of all files is then taken for monotone.
+    pub(crate) fn new(
+        schema: Arc<TableSchema>,
+        files: Arc<[Arc<DataFile>]>,
+        version: u64,
+        budget: &Arc<Budget>,
+    ) -> Self {
+        let floor = files.iter().map(|file| file.times.last).max().unwrap_or(Timestamp::MIN);
+        let latest = Newest::from(floor);
+        Self {
+            schema,
+            files,
+            version,
+            series: HashMap::new(),
+            layouts: 0,
+            active: Generation::new(Arc::new(latest.clone()), budget),
+            latest,
+            sealed: None,
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &Arc<TableSchema> {
+        &self.schema
+    }
+
+    pub(crate) fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    pub(crate) fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Takes a layout that `schema`, which succeeds the table's, already holds.
+    pub(crate) fn admit(
+        &mut self,
+        schema: Arc<TableSchema>,
+        layout: Arc<Layout>,
+    ) -> Arc<LayoutEntry> {
+        self.schema = schema;
+        let mut series = Vec::with_capacity(layout.series().len());
+        for one in layout.series() {
+            let next = self.series.len() as SeriesId;
+            series.push(*self.series.entry(one.identity.clone()).or_insert(next));
+        }
+        let mut by_identity: Vec<u32> = (0..layout.series().len() as u32).collect();
+        let identity = |at: u32| &layout.series()[at as usize].identity;
+        by_identity.sort_by(|a, b| identity(*a).cmp(identity(*b)));
+        let number = self.layouts;
+        self.layouts += 1;
+        Arc::new(LayoutEntry { number, layout, series, by_identity })
+    }
+
+    pub(crate) fn push(&mut self, position: Position, buffered: Buffered, memory: Reservation) {
+        self.active.push(position, buffered, memory, &mut self.latest);
+    }
+
+    /// Makes the active generation the sealed one, unless one still waits for its flush.
+    pub(super) fn seal(&mut self, budget: &Arc<Budget>) {
+        if self.sealed.is_none() && !self.active.is_empty() {
+            let next = Generation::new(Arc::new(self.latest.clone()), budget);
+            self.sealed = Some(std::mem::replace(&mut self.active, next));
+        }
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.sealed.is_none() && self.active.is_empty()
+    }
+
+    pub(crate) fn sealed(&self) -> Option<&Generation> {
+        self.sealed.as_ref()
+    }
+
+    /// The sealed rows are in `files` now.
+    pub(crate) fn flushed(&mut self, files: Arc<[Arc<DataFile>]>, version: u64) {
+        assert!(self.sealed.take().is_some(), "only sealed rows are flushed");
+        assert!(version > self.version, "versions grow");
+        self.files = files;
+        self.version = version;
+    }
+
+    pub(super) fn snapshot(&self, tables: &Tables) -> TableSnapshot {
+        let generations = self.sealed.iter().chain([&self.active]).cloned().collect();
+        TableSnapshot {
+            schema: self.schema.clone(),
+            version: self.version,
+            files: self.files.clone(),
+            buffer: BufferSlice::new(self.schema.clone(), generations),
+            store: tables.store().clone(),
+            store_url: tables.url().clone(),
+        }
+    }
+}

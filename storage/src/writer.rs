@@ -1,0 +1,107 @@
+//! The one task that writes: it gives batches their positions, makes them durable group by group
+//! and publishes them to the buffer. Everyone else sends it messages.
+//!
+//! While one group is being synced the next one gathers in the channel, so that a sync serves
+//! everything that arrived meanwhile. A row is acknowledged after its sync and is in the buffer
+//! before its acknowledgement goes out.
+
+use crate::buffer::Reservation;
+use crate::error::StorageError;
+use crate::log::{Entry, Log};
+use crate::metrics::Counters;
+use crate::model::{Batch, Position};
+use crate::state::State;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::{mpsc, oneshot};
+
+/// A group is synced once it holds this much, even if more is waiting.
+const GROUP_BYTES: usize = 8 << 20;
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Append { batch: Batch, memory: Reservation },
+    /// Answered when everything sent before is durable.
+    Sync(oneshot::Sender<()>),
+    /// The tables cover the log up to here.
+    Covered(Position),
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer {
+    log: Log,
+    commands: mpsc::Receiver<Command>,
+    state: Arc<Mutex<State>>,
+    counters: Arc<Counters>,
+    /// Memory of the staged batches, in their order.
+    staged: VecDeque<Reservation>,
+    syncs: Vec<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        log: Log,
+        commands: mpsc::Receiver<Command>,
+        state: Arc<Mutex<State>>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { log, commands, state, counters, staged: VecDeque::new(), syncs: Vec::new() }
+    }
+
+    /// Runs until every sender has gone, then makes the rest durable. Returns early on the first
+    /// failure of the log: nothing is acknowledged after it.
+    pub(crate) fn run(mut self) -> Result<(), StorageError> {
+        while let Some(command) = self.commands.blocking_recv() {
+            self.take(command)?;
+            while self.log.staged_bytes() < GROUP_BYTES {
+                let Ok(command) = self.commands.try_recv() else { break };
+                self.take(command)?;
+            }
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, command: Command) -> Result<(), StorageError> {
+        match command {
+            Command::Append { batch, memory } => {
+                if self.log.stage(batch)?.is_some() {
+                    self.staged.push_back(memory);
+                } else {
+                    self.counters.duplicate_batches.fetch_add(1, Relaxed);
+                }
+            }
+            Command::Sync(done) => self.syncs.push(done),
+            Command::Covered(position) => {
+                self.log.truncate(position)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StorageError> {
+        if self.log.staged_bytes() > 0 {
+            let group = self.log.commit()?;
+            self.counters.log_syncs.fetch_add(1, Relaxed);
+            self.publish(group.entries);
+        }
+        self.counters.log_bytes.store(self.log.bytes(), Relaxed);
+        for done in self.syncs.drain(..) {
+            // The asker may have gone; its rows are durable all the same.
+            let _ = done.send(());
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, entries: Vec<Entry>) {
+        let mut state = self.state.lock();
+        for entry in entries {
+            self.counters.count(&entry);
+            let mut memory = self.staged.pop_front().expect("each staged batch has its memory");
+            state.publish(entry, &mut memory);
+        }
+        assert!(self.staged.is_empty(), "a group holds all that was staged");
+    }
+}
