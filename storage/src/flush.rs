@@ -140,7 +140,9 @@ impl Flusher {
             self.write_file(table, job, day, FileKind::Monotone, Keep::Monotone(newest())).await?;
         let late = match job.generation.late() {
             None => None,
-            Some(_) => self.write_file(table, job, day, FileKind::Late, Keep::Late(newest())).await?,
+            Some(_) => {
+                self.write_file(table, job, day, FileKind::Late, Keep::Late(newest())).await?
+            }
         };
         Ok(monotone.into_iter().chain(late).collect())
     }

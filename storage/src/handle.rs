@@ -94,12 +94,11 @@ impl Storage {
         self.shared.check()?;
         self.check_layouts(&batch)?;
         let bytes = batch.blocks.iter().map(memory_of).sum();
-        let memory = match self.shared.budget.try_reserve(bytes) {
-            Some(memory) => memory,
-            None => {
-                self.shared.flush_wanted.notify_one();
-                self.shared.budget.reserve(bytes).await
-            }
+        let memory = if let Some(memory) = self.shared.budget.try_reserve(bytes) {
+            memory
+        } else {
+            self.shared.flush_wanted.notify_one();
+            self.shared.budget.reserve(bytes).await
         };
         self.shared.send(Command::Append { batch, memory }).await?;
         if self.shared.budget.used() >= self.shared.options.flush_bytes {

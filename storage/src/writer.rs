@@ -22,7 +22,10 @@ const GROUP_BYTES: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(crate) enum Command {
-    Append { batch: Batch, memory: Reservation },
+    Append {
+        batch: Batch,
+        memory: Reservation,
+    },
     /// Answered when everything sent before is durable.
     Sync(oneshot::Sender<()>),
     /// The tables cover the log up to here.

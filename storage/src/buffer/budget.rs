@@ -69,10 +69,6 @@ impl Reservation {
         self.bytes -= bytes;
         Self { budget: Arc::clone(&self.budget), bytes }
     }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
-    }
 }
 
 impl Drop for Reservation {

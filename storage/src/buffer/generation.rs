@@ -21,6 +21,18 @@ pub(crate) struct LayoutEntry {
     pub(crate) series: Vec<SeriesId>,
     /// The layout's series by identity.
     pub(crate) by_identity: Vec<u32>,
+    /// Whether no two of the layout's series have the same identity.
+    pub(crate) distinct: bool,
+}
+
+impl LayoutEntry {
+    pub(crate) fn new(number: u32, layout: Arc<Layout>, series: Vec<SeriesId>) -> Self {
+        let identity = |at: u32| &layout.series()[at as usize].identity;
+        let mut by_identity: Vec<u32> = (0..series.len() as u32).collect();
+        by_identity.sort_by(|a, b| identity(*a).cmp(identity(*b)));
+        let distinct = by_identity.windows(2).all(|pair| identity(pair[0]) != identity(pair[1]));
+        Self { number, layout, series, by_identity, distinct }
+    }
 }
 
 /// A block with its layout.
@@ -164,10 +176,6 @@ impl Generation {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.reservation.lock().bytes()
     }
 
     pub(crate) fn times(&self) -> Option<TimeRange> {

@@ -4,10 +4,12 @@ use super::generation::{Chunk, LayoutEntry, Newest};
 use super::{Buffered, Keep};
 use crate::model::{SeriesId, Timestamp};
 use crate::snapshot::TimeRange;
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use warpline_kernel::strictly_increasing;
+
+/// A run of more rows is read series by series, so that a batch stays bounded.
+const MAX_RUN_ROWS: usize = 32_768;
 
 /// One buffered row: a block by its number in log order, and a row in it.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,21 @@ pub(super) struct RowOrder {
     keep: Keep,
 }
 
+/// All rows of a layout whose blocks came one tick after the other: the usual case, which needs
+/// no sort and no address per row.
+#[derive(Debug)]
+pub(super) struct TickRun {
+    pub(super) entry: Arc<LayoutEntry>,
+    /// One block per tick; times grow.
+    pub(super) ticks: Vec<u32>,
+}
+
+impl TickRun {
+    pub(super) fn rows(&self) -> usize {
+        self.entry.by_identity.len() * self.ticks.len()
+    }
+}
+
 /// All rows of one identity, sorted; equal times stand in log order.
 #[derive(Debug, Default)]
 pub(super) struct SeriesRows {
@@ -66,20 +83,45 @@ impl RowOrder {
         &self.chunks[chunk].blocks[(number - self.starts[chunk]) as usize]
     }
 
+    /// The next identities together, where they are a whole layout that ticked regularly.
+    pub(super) fn next_ticks(&mut self) -> Option<TickRun> {
+        let (number, _) = *self.series.get(self.next)?;
+        let group = &self.groups[number as usize];
+        let order = &group.entry.by_identity;
+        let end = self.next + order.len();
+        let whole = self.series.get(self.next..end)?;
+        let alone = whole.iter().zip(order).all(|(at, series)| *at == (number, *series))
+            && self
+                .series
+                .get(end)
+                .is_none_or(|next| self.identity(*next) != self.identity(whole[order.len() - 1]));
+        let times = || group.ticks.iter().map(|block| self.block(*block).block.time(0));
+        let regular = matches!(self.keep, Keep::All)
+            && alone
+            && group.rest.is_empty()
+            && group.entry.distinct
+            && order.len() * group.ticks.len() <= MAX_RUN_ROWS
+            && strictly_increasing(&times().collect::<Vec<_>>());
+        if !regular {
+            return None;
+        }
+        let run = TickRun { entry: group.entry.clone(), ticks: group.ticks.clone() };
+        self.next = end;
+        Some(run)
+    }
+
+    fn identity(&self, (group, series): (u32, u32)) -> &[Arc<str>] {
+        &self.groups[group as usize].entry.layout.series()[series as usize].identity
+    }
+
     /// Fills `out` with the rows of the next identity that has any; false at the end.
     pub(super) fn next_series(&mut self, out: &mut SeriesRows) -> bool {
         out.addresses.clear();
         out.times.clear();
         while out.addresses.is_empty() {
-            let Some((group, series)) = self.series.get(self.next).copied() else { return false };
-            let identity = &self.groups[group as usize].entry.layout.series()[series as usize];
-            let mut end = self.next + 1;
-            while self.series.get(end).is_some_and(|(group, series)| {
-                let other = &self.groups[*group as usize].entry.layout.series()[*series as usize];
-                other.identity == identity.identity
-            }) {
-                end += 1;
-            }
+            let Some(first) = self.series.get(self.next).copied() else { return false };
+            let same = |other: &&(u32, u32)| self.identity(**other) == self.identity(first);
+            let end = self.next + self.series[self.next..].iter().take_while(same).count();
             for at in self.next..end {
                 let (group, series) = self.series[at];
                 self.collect(&self.groups[group as usize], series, out);
@@ -173,9 +215,6 @@ fn series_by_identity(groups: &[Group]) -> Vec<(u32, u32)> {
             groups[group as usize].entry.by_identity.iter().map(move |series| (group, *series))
         })
         .collect();
-    all.sort_by(|a, b| match a.0 == b.0 && a.1 == b.1 {
-        true => Ordering::Equal,
-        false => identity(a.0, a.1).cmp(identity(b.0, b.1)),
-    });
+    all.sort_by(|a, b| identity(a.0, a.1).cmp(identity(b.0, b.1)));
     all
 }

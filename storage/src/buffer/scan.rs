@@ -1,8 +1,8 @@
 //! Reads blocks as record batches in key order.
 
-use super::columns::{Column, ColumnMap, RowRef, Wanted};
-use super::generation::Newest;
-use super::rows::{RowAddress, RowOrder, SeriesRows};
+use super::columns::{Column, ColumnMap, RowRef, Ticks, Wanted};
+use super::generation::{LayoutEntry, Newest};
+use super::rows::{RowAddress, RowOrder, SeriesRows, TickRun};
 use super::{Buffered, Generation};
 use crate::model::TableSchema;
 use crate::snapshot::TimeRange;
@@ -40,12 +40,17 @@ pub(crate) struct Scan {
     taken: usize,
 }
 
-/// The rows of one batch.
+/// The rows of one batch, in order.
 #[derive(Default)]
 struct Collected {
-    /// Whether a row continues the key before it.
-    addresses: Vec<(RowAddress, bool)>,
+    parts: Vec<Part>,
     keys: usize,
+}
+
+enum Part {
+    Ticks(TickRun),
+    /// Rows with whether each continues the key before it.
+    Rows(Vec<(RowAddress, bool)>),
 }
 
 impl Scan {
@@ -72,38 +77,84 @@ impl Scan {
 
     fn collect(&mut self) -> Collected {
         let mut collected = Collected::default();
-        loop {
-            if self.taken == self.rows.addresses.len() {
+        while collected.keys < BATCH_ROWS {
+            if self.taken < self.rows.addresses.len() {
+                self.take_rows(&mut collected);
+            } else if let Some(run) = self.order.next_ticks() {
+                collected.keys += run.rows();
+                collected.parts.push(Part::Ticks(run));
+            } else {
                 self.taken = 0;
                 if !self.order.next_series(&mut self.rows) {
-                    return collected;
+                    break;
                 }
             }
-            let continues =
-                self.taken > 0 && self.rows.times[self.taken - 1] == self.rows.times[self.taken];
-            if !continues && collected.keys == BATCH_ROWS {
-                return collected;
+        }
+        collected
+    }
+
+    /// Rows of the present series, as many as the batch has room for; a key is not torn apart.
+    fn take_rows(&mut self, collected: &mut Collected) {
+        if !matches!(collected.parts.last(), Some(Part::Rows(_))) {
+            collected.parts.push(Part::Rows(Vec::new()));
+        }
+        let Some(Part::Rows(rows)) = collected.parts.last_mut() else { unreachable!() };
+        while self.taken < self.rows.addresses.len() {
+            let times = &self.rows.times;
+            let continues = self.taken > 0 && times[self.taken - 1] == times[self.taken];
+            if !continues && collected.keys >= BATCH_ROWS {
+                return;
             }
-            collected.addresses.push((self.rows.addresses[self.taken], continues));
+            rows.push((self.rows.addresses[self.taken], continues));
             collected.keys += usize::from(!continues);
             self.taken += 1;
         }
     }
 
     fn map_layouts(&mut self, collected: &Collected) {
-        for (address, _) in &collected.addresses {
-            let entry = &self.order.block(address.block).entry;
+        let mut map = |entry: &LayoutEntry| {
             self.maps
                 .entry(entry.number)
                 .or_insert_with(|| ColumnMap::new(&self.table, &self.wanted, entry));
+        };
+        for part in &collected.parts {
+            match part {
+                Part::Ticks(run) => map(&run.entry),
+                Part::Rows(rows) => {
+                    for (address, _) in rows {
+                        map(&self.order.block(address.block).entry);
+                    }
+                }
+            }
         }
     }
 
     fn columns(&self, collected: &Collected) -> Vec<Column> {
-        let mut columns: Vec<_> =
-            self.wanted.iter().map(|wanted| Column::new(&self.table, *wanted)).collect();
+        let mut columns: Vec<_> = self
+            .wanted
+            .iter()
+            .map(|wanted| Column::new(&self.table, *wanted, collected.keys))
+            .collect();
+        for part in &collected.parts {
+            match part {
+                Part::Ticks(run) => self.move_ticks(run, &mut columns),
+                Part::Rows(rows) => self.move_rows(rows, &mut columns),
+            }
+        }
+        columns
+    }
+
+    fn move_ticks(&self, run: &TickRun, columns: &mut [Column]) {
+        let blocks = run.ticks.iter().map(|block| &self.order.block(*block).block).collect();
+        let ticks = Ticks { entry: &run.entry, map: &self.maps[&run.entry.number], blocks };
+        for (number, column) in columns.iter_mut().enumerate() {
+            column.extend_ticks(&ticks, number);
+        }
+    }
+
+    fn move_rows(&self, rows: &[(RowAddress, bool)], columns: &mut [Column]) {
         let mut stripe = Vec::with_capacity(STRIPE_ROWS);
-        for addresses in collected.addresses.chunks(STRIPE_ROWS) {
+        for addresses in rows.chunks(STRIPE_ROWS) {
             stripe.clear();
             stripe.extend(addresses.iter().map(|(address, continues)| {
                 let buffered: &Buffered = self.order.block(address.block);
@@ -114,7 +165,6 @@ impl Scan {
                 column.extend(&stripe, number);
             }
         }
-        columns
     }
 }
 

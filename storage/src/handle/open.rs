@@ -26,10 +26,8 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
             options.flush_bytes, options.memory_budget
         )));
     }
-    let log = LogOptions {
-        dir: options.data_dir.join("log"),
-        segment_bytes: options.segment_bytes,
-    };
+    let log =
+        LogOptions { dir: options.data_dir.join("log"), segment_bytes: options.segment_bytes };
     let recovery = blocking(move || Log::recover(log)).await?;
     let incarnation = recovery.incarnation();
     let tables = Arc::new(Tables::open(&options.store_url, &options.store_options).await?);
@@ -47,8 +45,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     }
     let state = Arc::new(Mutex::new(state));
     let counters = Arc::new(Counters::default());
-    let flusher =
-        Flusher::new(state.clone(), tables.clone(), counters.clone(), incarnation, open);
+    let flusher = Flusher::new(state.clone(), tables.clone(), counters.clone(), incarnation, open);
     let mut replay = Replay { state, budget, flusher, covered, options: &options };
     let log = replay.run(recovery).await?;
     let Replay { state, budget, flusher, .. } = replay;
@@ -73,7 +70,8 @@ struct Replay<'a> {
 impl Replay<'_> {
     async fn run(&mut self, mut recovery: Recovery) -> Result<Log, StorageError> {
         loop {
-            let (group, rest) = blocking(move || Ok((recovery.next().transpose()?, recovery))).await?;
+            let (group, rest) =
+                blocking(move || Ok((recovery.next().transpose()?, recovery))).await?;
             recovery = rest;
             let Some(group) = group else { break };
             for entry in group.entries {

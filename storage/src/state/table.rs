@@ -71,12 +71,8 @@ impl TableState {
             let next = self.series.len() as SeriesId;
             series.push(*self.series.entry(one.identity.clone()).or_insert(next));
         }
-        let mut by_identity: Vec<u32> = (0..layout.series().len() as u32).collect();
-        let identity = |at: u32| &layout.series()[at as usize].identity;
-        by_identity.sort_by(|a, b| identity(*a).cmp(identity(*b)));
-        let number = self.layouts;
         self.layouts += 1;
-        Arc::new(LayoutEntry { number, layout, series, by_identity })
+        Arc::new(LayoutEntry::new(self.layouts - 1, layout, series))
     }
 
     pub(crate) fn push(&mut self, position: Position, buffered: Buffered, memory: Reservation) {
