@@ -125,15 +125,12 @@ impl Storage {
 
     /// Waits until everything appended before is durable.
     pub async fn sync(&self) -> Result<(), StorageError> {
-        let (done, synced) = oneshot::channel();
-        self.shared.send(Command::Sync(done)).await?;
-        synced.await.map_err(|_| self.shared.stopped())
+        self.shared.sync().await
     }
 
     /// Waits until everything appended before is committed in the tables.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        self.sync().await?;
-        self.shared.flush().await
+        self.shared.flush_all().await
     }
 
     /// Makes everything durable and stops. Rows not flushed yet are replayed at the next open.
@@ -187,7 +184,15 @@ impl Shared {
         sender.send(command).await.map_err(|_| self.stopped())
     }
 
-    async fn flush(&self) -> Result<(), StorageError> {
+    async fn sync(&self) -> Result<(), StorageError> {
+        let (done, synced) = oneshot::channel();
+        self.send(Command::Sync(done)).await?;
+        synced.await.map_err(|_| self.stopped())
+    }
+
+    /// Commits everything appended before, rows that still wait for the writer included.
+    async fn flush_all(&self) -> Result<(), StorageError> {
+        self.sync().await?;
         let mut flusher = self.flusher.lock().await;
         self.check()?;
         let covered: Position = match flusher.flush().await {
@@ -206,12 +211,8 @@ impl Shared {
     async fn flush_in_background(self: Arc<Self>) {
         let mut pause = Duration::from_secs(1);
         loop {
-            let interval = tokio::time::sleep(self.options.flush_interval);
-            tokio::select! {
-                () = interval => {}
-                () = self.flush_wanted.notified() => {}
-            }
-            while let Err(error) = self.flush().await {
+            self.flush_due().await;
+            while let Err(error) = self.flush_all().await {
                 tracing::warn!(%error, "flush failed; rows stay in log and memory");
                 if self.failure.get().is_some() || error.kind() == ErrorKind::Closed {
                     return;
@@ -222,4 +223,18 @@ impl Shared {
             pause = Duration::from_secs(1);
         }
     }
+
+    /// Waits until memory or time asks for a flush. Memory that a flush did not give back (a slow
+    /// query holds it, or rows came meanwhile) asks again soon.
+    async fn flush_due(&self) {
+        let spent = self.budget.used() >= self.options.flush_bytes;
+        let wait = if spent { Duration::from_millis(50) } else { self.options.flush_interval };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.flush_wanted.notified() => {}
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ mod log;
 mod metrics;
 mod snapshot;
 mod state;
-
+mod store;
 mod table;
 mod writer;
 

@@ -28,9 +28,9 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     }
     let log =
         LogOptions { dir: options.data_dir.join("log"), segment_bytes: options.segment_bytes };
-    let recovery = blocking(move || Log::recover(log)).await?;
+    let recovery = blocking(move || Log::recover(&log)).await?;
     let incarnation = recovery.incarnation();
-    let tables = Arc::new(Tables::open(&options.store_url, &options.store_options).await?);
+    let tables = Arc::new(Tables::open(&options.store_url, &options.store_options)?);
     let budget = Budget::new(options.memory_budget);
     let mut state = State::new(options.limits.clone(), budget.clone());
     let mut open = BTreeMap::new();

@@ -33,6 +33,8 @@ pub enum SchemaConflict {
     Identity { table: Arc<str>, expected: Vec<Arc<str>>, got: Vec<Arc<str>> },
     #[error("{name:?} is a {existing} of table {table} and cannot also be a {wanted}")]
     Role { table: Arc<str>, name: Arc<str>, existing: &'static str, wanted: &'static str },
+    #[error("field {name:?} of table {table} is {existing} and cannot become {got}")]
+    FieldType { table: Arc<str>, name: Arc<str>, existing: FieldType, got: FieldType },
 }
 
 impl TableSchema {

@@ -1,0 +1,322 @@
+//! The whole room: append, acknowledge, flush, stop, come back.
+
+use super::*;
+use crate::model::{Block, BlockBuilder, Column, FieldType, Layout, Series, Value};
+use crate::snapshot::{FileKind, TableSnapshot};
+use std::collections::HashMap;
+use std::path::Path;
+use tempfile::TempDir;
+
+const SECOND: i64 = 1_000_000;
+/// 2026-01-01T00:00:00Z
+const START: i64 = 1_767_225_600 * SECOND;
+
+fn options(dir: &Path) -> StorageOptions {
+    StorageOptions { flush_interval: Duration::from_hours(1), ..StorageOptions::new(dir) }
+}
+
+fn layout(table: &str) -> Layout {
+    let series = |gpu: u8| Series {
+        identity: vec!["n0".into(), gpu.to_string().into()],
+        attributes: Vec::new(),
+    };
+    Layout::new(
+        table,
+        vec!["node".into(), "gpu".into()],
+        Vec::new(),
+        vec![Column { name: "temp".into(), field_type: FieldType::Int16 }],
+        (0..2).map(series).collect(),
+    )
+    .unwrap()
+}
+
+fn tick(layout: &Arc<Layout>, second: i64) -> Block {
+    let mut builder = BlockBuilder::new(layout.clone());
+    for series in 0..2 {
+        builder.row(series, START + second * SECOND);
+        builder.set(0, Value::Int(second % 100)).unwrap();
+    }
+    Block::parse(layout.clone(), builder.finish()).unwrap()
+}
+
+fn producer() -> ProducerId {
+    ProducerId::new("node-0").unwrap()
+}
+
+/// Appends the seconds as one batch each, sequence = second, and waits until they are durable.
+async fn send(storage: &Storage, table: &str, seconds: std::ops::RangeInclusive<u64>) {
+    let layout = storage.admit(&layout(table)).unwrap().layout;
+    let mut acknowledged = storage.producer(&producer());
+    for sequence in seconds.clone() {
+        let blocks = vec![tick(&layout, sequence as i64)];
+        storage.append(Batch { producer: producer(), sequence, blocks }).await.unwrap();
+    }
+    acknowledged.wait_for(|ack| ack.durable >= *seconds.end()).await.unwrap();
+}
+
+fn rows(table: &TableSnapshot) -> u64 {
+    let buffered = table.buffer.scan(&[0], TimeRange::ALL).map(|batch| batch.num_rows() as u64);
+    table.files.iter().map(|file| file.rows).sum::<u64>() + buffered.sum::<u64>()
+}
+
+fn count(storage: &Storage, table: &str) -> u64 {
+    storage.snapshot().table(table).map_or(0, |table| rows(table))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_seen_once_acknowledged_and_survives_stops_and_flushes() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 1..=10).await;
+    assert_eq!(count(&storage, "gpu"), 20);
+    storage.close().await.unwrap();
+    drop(storage);
+
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    assert_eq!(count(&storage, "gpu"), 20);
+    assert_eq!(*storage.producer(&producer()).borrow(), Acknowledged { durable: 10, stored: 0 });
+    send(&storage, "gpu", 8..=12).await;
+    assert_eq!(count(&storage, "gpu"), 24, "sequences 8 to 10 were taken already");
+    storage.flush().await.unwrap();
+    assert_eq!(count(&storage, "gpu"), 24);
+    assert_eq!(*storage.producer(&producer()).borrow(), Acknowledged { durable: 12, stored: 12 });
+    send(&storage, "gpu", 13..=13).await;
+    storage.close().await.unwrap();
+    drop(storage);
+
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let snapshot = storage.snapshot();
+    let table = snapshot.table("gpu").unwrap();
+    assert_eq!((table.files.len(), table.buffer.rows(), rows(table)), (1, 2, 26));
+    assert_eq!(table.files[0].kind, FileKind::Monotone);
+    assert_eq!(table.buffer.late_times(), None, "newer than all files");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_snapshot_misses_or_doubles_a_row_while_flushes_run() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let flushing = tokio::spawn({
+        let storage = storage.clone();
+        async move {
+            for _ in 0..8 {
+                storage.flush().await.unwrap();
+            }
+        }
+    });
+    let acknowledged = storage.producer(&producer());
+    for sequence in 1..=200 {
+        send(&storage, "gpu", sequence..=sequence).await;
+        let before = acknowledged.borrow().durable;
+        assert_eq!(count(&storage, "gpu"), before * 2);
+    }
+    flushing.await.unwrap();
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_rows_go_to_a_late_file() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 5..=6).await;
+    storage.flush().await.unwrap();
+    let layout = storage.admit(&layout("gpu")).unwrap().layout;
+    let blocks = vec![tick(&layout, 6), tick(&layout, 7)];
+    let batch = Batch { producer: producer(), sequence: 7, blocks };
+    storage.append(batch).await.unwrap();
+    storage.flush().await.unwrap();
+    let snapshot = storage.snapshot();
+    let files = snapshot.table("gpu").unwrap().files.iter();
+    let kinds: Vec<_> = files.map(|file| (file.kind, file.rows)).collect();
+    let expected = [(FileKind::Monotone, 4), (FileKind::Monotone, 2), (FileKind::Late, 2)];
+    assert_eq!(kinds, expected);
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_two_days_go_to_two_partitions() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 86_399..=86_400).await;
+    storage.flush().await.unwrap();
+    let snapshot = storage.snapshot();
+    let paths: Vec<_> =
+        snapshot.table("gpu").unwrap().files.iter().map(|file| file.path.to_string()).collect();
+    assert!(paths[0].starts_with("gpu/date=2026-01-01/"), "{paths:?}");
+    assert!(paths[1].starts_with("gpu/date=2026-01-02/"), "{paths:?}");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn covered_segments_are_deleted_and_replay_takes_only_the_rest() {
+    let dir = TempDir::new().unwrap();
+    let small = || StorageOptions { segment_bytes: 4_096, ..options(dir.path()) };
+    let storage = Storage::open(small()).await.unwrap();
+    send(&storage, "gpu", 1..=200).await;
+    send(&storage, "node", 201..=210).await;
+    let full = segments(dir.path());
+    storage.flush().await.unwrap();
+    storage.sync().await.unwrap();
+    assert!(segments(dir.path()) < full, "covered segments went");
+    send(&storage, "gpu", 211..=212).await;
+    storage.close().await.unwrap();
+    drop(storage);
+    let storage = Storage::open(small()).await.unwrap();
+    assert_eq!((count(&storage, "gpu"), count(&storage, "node")), (404, 20));
+    assert_eq!(storage.producer(&producer()).borrow().durable, 212);
+    storage.close().await.unwrap();
+}
+
+fn segments(dir: &Path) -> usize {
+    std::fs::read_dir(dir.join("log")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_older_than_its_tables_is_refused_and_a_new_log_is_not() {
+    let (dir, copy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 1..=5).await;
+    storage.close().await.unwrap();
+    drop(storage);
+    copy_log(dir.path(), copy.path());
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 6..=9).await;
+    storage.flush().await.unwrap();
+    storage.close().await.unwrap();
+    drop(storage);
+
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    copy_log(copy.path(), dir.path());
+    let error = Storage::open(options(dir.path())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("ends at 5"), "{error}");
+
+    std::fs::remove_dir_all(dir.path().join("log")).unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    assert_eq!(count(&storage, "gpu"), 18);
+    send(&storage, "gpu", 1..=9).await;
+    let snapshot = storage.snapshot();
+    let late = snapshot.table("gpu").unwrap().buffer.late_times().unwrap();
+    assert_eq!((late.first, late.last), (START + SECOND, START + 9 * SECOND));
+    storage.close().await.unwrap();
+}
+
+fn copy_log(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.join("log")).unwrap();
+    for file in std::fs::read_dir(from.join("log")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join("log").join(file.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_fences_its_predecessor() {
+    let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let first = Storage::open(options(first_dir.path())).await.unwrap();
+    send(&first, "gpu", 1..=5).await;
+    first.flush().await.unwrap();
+    copy_log(first_dir.path(), second_dir.path());
+    let shared = StorageOptions {
+        store_url: options(first_dir.path()).store_url,
+        ..options(second_dir.path())
+    };
+    let second = Storage::open(shared).await.unwrap();
+    send(&first, "gpu", 6..=7).await;
+    let error = first.flush().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    let layout = first.admit(&layout("gpu"));
+    assert_eq!(layout.unwrap_err().kind(), ErrorKind::Fenced, "a fenced store takes nothing");
+    send(&second, "gpu", 6..=8).await;
+    second.flush().await.unwrap();
+    assert_eq!(count(&second, "gpu"), 16);
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spent_budget_flushes_and_lets_appends_through() {
+    let dir = TempDir::new().unwrap();
+    let tight = StorageOptions { memory_budget: 8_192, flush_bytes: 4_096, ..options(dir.path()) };
+    let storage = Storage::open(tight).await.unwrap();
+    send(&storage, "gpu", 1..=500).await;
+    assert_eq!(count(&storage, "gpu"), 1_000);
+    assert!(storage.metrics().flushes > 1);
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replay_flushes_when_the_log_is_larger_than_memory() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 1..=300).await;
+    storage.close().await.unwrap();
+    drop(storage);
+    let tight = StorageOptions { memory_budget: 8_192, flush_bytes: 4_096, ..options(dir.path()) };
+    let storage = Storage::open(tight).await.unwrap();
+    assert_eq!(count(&storage, "gpu"), 600);
+    assert!(storage.metrics().buffer_bytes <= 8_192);
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_keeps_its_types_and_grows() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 1..=1).await;
+    storage.flush().await.unwrap();
+    let column = |name: &str, field_type| Column { name: name.into(), field_type };
+    let wider = Layout::new(
+        "gpu",
+        vec!["node".into(), "gpu".into()],
+        vec!["job".into()],
+        vec![
+            column("TEMP", FieldType::Float64),
+            column("power", FieldType::decimal(9, 3).unwrap()),
+            column("node_x", FieldType::Int8),
+        ],
+        vec![Series { identity: vec!["n0".into(), "0".into()], attributes: vec!["j1".into()] }],
+    )
+    .unwrap();
+    let admission = storage.admit(&wider).unwrap();
+    assert_eq!(admission.layout.columns()[0], column("temp", FieldType::Int16));
+    let mut builder = BlockBuilder::new(admission.layout.clone());
+    builder.row(0, START + 9 * SECOND);
+    builder.set(1, Value::Float(699.123)).unwrap();
+    let block = Block::parse(admission.layout.clone(), builder.finish()).unwrap();
+    let batch = Batch { producer: producer(), sequence: 2, blocks: vec![block] };
+    storage.append(batch).await.unwrap();
+    storage.flush().await.unwrap();
+    storage.close().await.unwrap();
+    drop(storage);
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let snapshot = storage.snapshot();
+    let table = snapshot.table("gpu").unwrap();
+    assert_eq!((rows(table), table.files.len()), (3, 2));
+    let names: HashMap<_, _> =
+        table.schema.fields.iter().map(|field| (&*field.name, field.field_type)).collect();
+    assert_eq!(names["temp"], FieldType::Int16);
+    assert_eq!(names["power"], FieldType::decimal(9, 3).unwrap());
+    assert_eq!(table.schema.attributes, ["job".into()]);
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_are_named_in_their_errors() {
+    let dir = TempDir::new().unwrap();
+    let limits = Limits { tables: 1, columns: 1, series: 3 };
+    let storage = Storage::open(StorageOptions { limits, ..options(dir.path()) }).await.unwrap();
+    storage.admit(&layout("gpu")).unwrap();
+    let error = storage.admit(&layout("node")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("limit `tables` of 1"), "{error}");
+    let other = Layout::new(
+        "gpu",
+        vec!["node".into(), "gpu".into()],
+        Vec::new(),
+        vec![Column { name: "power".into(), field_type: FieldType::Int16 }],
+        layout("gpu").series().to_vec(),
+    );
+    let error = storage.admit(&other.unwrap()).unwrap_err();
+    assert!(error.to_string().contains("limit `series` of 3"), "{error}");
+    storage.close().await.unwrap();
+}
