@@ -205,7 +205,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
         };
-        match self.server.storage.admit(&layout).await {
+        match self.server.storage.admit(&layout) {
             Ok(admission) => {
                 let told = admission.refused.iter();
                 told.for_each(|conflict| self.refuse_column(number, conflict));
