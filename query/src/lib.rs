@@ -1,1 +1,19 @@
 //! Warpline's query: SQL over a snapshot becomes record batches, and those become bytes.
+
+mod answer;
+mod catalog;
+mod engine;
+mod error;
+mod exact;
+mod functions;
+mod scan;
+mod statement;
+mod types;
+
+pub use answer::Answer;
+pub use catalog::{CATALOG, SCHEMA};
+pub use engine::{Engine, EngineOptions};
+pub use error::{QueryError, QueryErrorKind};
+pub use exact::{Ask, ExactAggregate, ExactSums};
+pub use scan::{BufferExec, ResolveExec, TableView};
+pub use types::{DECIMALS, sql_schema};

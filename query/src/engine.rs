@@ -1,0 +1,210 @@
+//! The engine: statements in, record batches out, on threads and memory of its own.
+
+use crate::answer::{Answer, run};
+use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SnapshotSchema, Source};
+use crate::error::{QueryError, QueryErrorKind};
+use crate::exact::ExactSums;
+use crate::functions;
+use crate::statement::{Statement, parse_one};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    SchemaProvider,
+};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
+use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use warpline_storage::{Snapshot, Storage};
+
+/// What queries may take from the machine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Memory of all running queries together; past it they spill, and fail where they cannot.
+    pub memory_bytes: usize,
+    /// Where queries spill; the system's temporary folder unless given.
+    pub spill_dir: Option<PathBuf>,
+    /// Threads for queries alone, and into how many parts a query is cut.
+    pub threads: usize,
+    /// How long a statement may run, its answer taken included.
+    pub timeout: Duration,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 1 << 30,
+            spill_dir: None,
+            threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
+            timeout: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Answers SQL over the snapshots of one store. A cheap handle.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    source: Source,
+    /// Everything a statement's context has in common with every other's.
+    base: SessionContext,
+    pg_catalog: Arc<dyn SchemaProvider>,
+    parser: PostgresCompatibilityParser,
+    timeout: Duration,
+    runtime: Option<Runtime>,
+}
+
+/// Running queries are dropped at their next pause; nobody waits for them.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("timeout", &self.inner.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub fn new(storage: Storage, options: &EngineOptions) -> Result<Self, QueryError> {
+        Self::over(move || storage.snapshot(), options)
+    }
+
+    /// An engine whose statements each read one snapshot that `source` gives.
+    pub fn over(
+        source: impl Fn() -> Snapshot + Send + Sync + 'static,
+        options: &EngineOptions,
+    ) -> Result<Self, QueryError> {
+        let source: Source = Arc::new(source);
+        let (base, pg_catalog) = base_context(&source, options)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("warpline-query")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                let text = format!("cannot start the query threads: {error}");
+                QueryError::new(QueryErrorKind::Internal, text)
+            })?;
+        let inner = Inner {
+            source,
+            base,
+            pg_catalog,
+            parser: PostgresCompatibilityParser::new(),
+            timeout: options.timeout,
+            runtime: Some(runtime),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Answers one statement over the newest snapshot.
+    pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
+        let parsed = parse_one(&self.inner.parser, sql)?;
+        let statement = self.statement();
+        let prepared = self.on_query_threads(async move { statement.plan(parsed).await }).await?;
+        self.execute(prepared).await
+    }
+
+    /// Runs a plan; the answer's first batch is ready or the statement is done when it returns.
+    pub(crate) async fn execute(&self, plan: crate::statement::Plan) -> Result<Answer, QueryError> {
+        let limit = plan.timeout.unwrap_or(self.inner.timeout).min(self.inner.timeout);
+        run(self.runtime(), plan, limit).await
+    }
+
+    /// A context over the newest snapshot, for one statement.
+    pub(crate) fn statement(&self) -> Statement {
+        let snapshot = (self.inner.source)();
+        let catalogs = MemoryCatalogProviderList::new();
+        let catalog = MemoryCatalogProvider::new();
+        let tables: Arc<dyn SchemaProvider> =
+            Arc::new(SnapshotSchema { snapshot: snapshot.clone() });
+        for (name, schema) in [(SCHEMA, tables), ("pg_catalog", self.inner.pg_catalog.clone())] {
+            catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
+        }
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let mut state = self.inner.base.state();
+        state.register_catalog_list(Arc::new(catalogs));
+        Statement::new(snapshot, SessionContext::new_with_state(state))
+    }
+
+    pub(crate) fn parser(&self) -> &PostgresCompatibilityParser {
+        &self.inner.parser
+    }
+
+    /// Runs work of a statement on the query threads; dropping the answer stops it.
+    pub(crate) async fn on_query_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        crate::answer::joined(self.runtime().spawn(work)).await
+    }
+
+    fn runtime(&self) -> &tokio::runtime::Handle {
+        self.inner.runtime.as_ref().expect("the runtime lives as long as the engine").handle()
+    }
+}
+
+fn base_context(
+    source: &Source,
+    options: &EngineOptions,
+) -> DataFusionResult<(SessionContext, Arc<dyn SchemaProvider>)> {
+    let live = LiveSchema { source: Arc::clone(source) };
+    let catalog = Arc::new(MemoryCatalogProvider::new());
+    catalog.register_schema(SCHEMA, Arc::new(live))?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(session_config(options))
+        .with_runtime_env(runtime_env(options)?)
+        .with_catalog_list(Arc::new(catalogs))
+        .with_analyzer_rules(analyzer_rules())
+        .build();
+    let context = SessionContext::new_with_state(state);
+    setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
+    functions::register(&context)?;
+    let pg_catalog = catalog.schema("pg_catalog").expect("it was just registered");
+    Ok((context, pg_catalog))
+}
+
+fn session_config(options: &EngineOptions) -> SessionConfig {
+    SessionConfig::new()
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_target_partitions(options.threads.max(1))
+}
+
+fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {
+    let named = NonZeroUsize::new(3).expect("three is not zero");
+    let pool = TrackConsumersPool::new(FairSpillPool::new(options.memory_bytes), named);
+    let mut builder = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+    if let Some(folder) = &options.spill_dir {
+        builder = builder.with_temp_file_path(folder);
+    }
+    builder.build_arc()
+}
+
+/// Exact sums come before types are coerced; see the rule.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(ExactSums)];
+    rules.extend(Analyzer::new().rules);
+    rules
+}

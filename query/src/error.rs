@@ -1,0 +1,121 @@
+//! What can go wrong with a statement, and what its sender should do about it.
+
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+/// What the sender of a statement does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryErrorKind {
+    /// The text is not SQL we can read.
+    Syntax,
+    /// It names a table that is not there.
+    UnknownTable,
+    /// It names a column that is not there.
+    UnknownColumn,
+    /// It is SQL, but asks for something meaningless or not supported.
+    Invalid,
+    /// It would change data or settings: SQL here only reads.
+    ReadOnly,
+    /// A value left the range of its type while computing.
+    OutOfRange,
+    /// It ran longer than the limit.
+    Timeout,
+    /// It needs more memory than queries may have; ask for less at once.
+    Resources,
+    /// Our fault or the store's.
+    Internal,
+}
+
+/// A refused or failed statement. The message names what is wrong and stands alone.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct QueryError {
+    kind: QueryErrorKind,
+    message: String,
+}
+
+impl QueryError {
+    pub(crate) fn new(kind: QueryErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    pub fn kind(&self) -> QueryErrorKind {
+        self.kind
+    }
+
+    /// The five-character code PostgreSQL clients know this error by.
+    pub fn sqlstate(&self) -> &'static str {
+        match self.kind {
+            QueryErrorKind::Syntax => "42601",
+            QueryErrorKind::UnknownTable => "42P01",
+            QueryErrorKind::UnknownColumn => "42703",
+            QueryErrorKind::Invalid => "42000",
+            QueryErrorKind::ReadOnly => "25006",
+            QueryErrorKind::OutOfRange => "22003",
+            QueryErrorKind::Timeout => "57014",
+            QueryErrorKind::Resources => "53200",
+            QueryErrorKind::Internal => "XX000",
+        }
+    }
+}
+
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        let kind = kind_of(error.find_root());
+        Self::new(kind, message_of(&error))
+    }
+}
+
+fn kind_of(root: &DataFusionError) -> QueryErrorKind {
+    match root {
+        DataFusionError::SQL(..) => QueryErrorKind::Syntax,
+        DataFusionError::SchemaError(error, _) => match **error {
+            SchemaError::FieldNotFound { .. } => QueryErrorKind::UnknownColumn,
+            _ => QueryErrorKind::Invalid,
+        },
+        DataFusionError::Plan(text) if is_missing_table(text) => QueryErrorKind::UnknownTable,
+        DataFusionError::Plan(text) if is_forbidden(text) => QueryErrorKind::ReadOnly,
+        DataFusionError::Plan(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_) => QueryErrorKind::Invalid,
+        DataFusionError::ResourcesExhausted(_) => QueryErrorKind::Resources,
+        DataFusionError::Execution(text) if text.contains("out of range") => {
+            QueryErrorKind::OutOfRange
+        }
+        DataFusionError::ArrowError(error, _) => kind_of_arrow(error),
+        _ => QueryErrorKind::Internal,
+    }
+}
+
+/// Arrow reports what a statement did with its values: a cast of text, an overflow, a zero.
+fn kind_of_arrow(error: &ArrowError) -> QueryErrorKind {
+    match error {
+        ArrowError::ArithmeticOverflow(_) | ArrowError::DivideByZero => QueryErrorKind::OutOfRange,
+        ArrowError::CastError(_) | ArrowError::ParseError(_) => QueryErrorKind::Invalid,
+        _ => QueryErrorKind::Internal,
+    }
+}
+
+fn is_missing_table(text: &str) -> bool {
+    text.starts_with("table '") && text.ends_with("' not found")
+}
+
+fn is_forbidden(text: &str) -> bool {
+    ["DDL", "DML", "Statement"].iter().any(|what| text.starts_with(&format!("{what} not supported")))
+}
+
+/// The root's own words without the names of layers that only passed it on.
+fn message_of(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::Plan(text)
+        | DataFusionError::Execution(text)
+        | DataFusionError::NotImplemented(text)
+        | DataFusionError::Configuration(text)
+        | DataFusionError::ResourcesExhausted(text) => text.clone(),
+        DataFusionError::SQL(error, _) => error.to_string(),
+        DataFusionError::SchemaError(error, _) => error.to_string(),
+        DataFusionError::ArrowError(error, _) => error.to_string(),
+        other => other.strip_backtrace(),
+    }
+}

@@ -1,0 +1,22 @@
+//! A table of a snapshot as DataFusion reads it: files and buffer as one, last write per field.
+//!
+//! ```text
+//! Union
+//!   DataSource            files that no other source can repeat a key of: read as they are
+//!   Filter, DataSource    files that meet a contested time box: their rows outside the boxes
+//!   Buffer                buffered rows outside the boxes
+//!   Resolve               per run of boxes: every source's rows inside, merged by key and order
+//! ```
+//! A contested box is a stretch of time in which two sources may hold the same key. Most scans
+//! have none, and then nothing is sorted, merged or compared.
+
+mod boxes;
+mod buffer;
+mod plan;
+mod provider;
+mod resolve;
+mod times;
+
+pub use buffer::BufferExec;
+pub use provider::TableView;
+pub use resolve::ResolveExec;

@@ -1,0 +1,171 @@
+//! The pieces a table's scan is put together from.
+
+use super::boxes::overlap;
+use super::resolve::key_ordering;
+use crate::types::sql_schema;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::config::TableParquetOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{binary, col, lit, not};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use std::sync::Arc;
+use warpline_storage::{DataFile, TableSnapshot, TimeRange};
+
+/// How the files of one table are read.
+#[derive(Debug)]
+pub(super) struct FileReader<'a> {
+    pub table: &'a TableSnapshot,
+    pub schema: SchemaRef,
+    pub url: ObjectStoreUrl,
+    pub options: TableParquetOptions,
+    pub groups: usize,
+}
+
+impl<'a> FileReader<'a> {
+    pub(super) fn new(table: &'a TableSnapshot, state: &dyn Session) -> Result<Self> {
+        let config = state.config_options();
+        let options = TableParquetOptions {
+            global: config.execution.parquet.clone(),
+            ..TableParquetOptions::default()
+        };
+        state.runtime_env().register_object_store(&table.store_url, Arc::clone(&table.store));
+        Ok(Self {
+            table,
+            schema: sql_schema(&table.schema),
+            url: ObjectStoreUrl::parse(&table.store_url)?,
+            options,
+            groups: config.execution.target_partitions,
+        })
+    }
+
+    /// Files read in parallel, in no order.
+    pub(super) fn unordered(
+        &self,
+        files: &[&DataFile],
+        columns: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let group = FileGroup::new(files.iter().map(|file| partitioned(file)).collect());
+        let builder = self.builder(files, columns)?.with_limit(limit);
+        let config = builder.with_file_groups(group.split_files(self.groups)).build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// One file by identity, then time.
+    pub(super) fn ordered(
+        &self,
+        file: &DataFile,
+        columns: &[usize],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let keys = key_columns(self.table);
+        let ordering = key_ordering(&self.schema, &keys).into_iter().collect();
+        let builder = self.builder(&[file], columns)?;
+        let config =
+            builder.with_file(partitioned(file)).with_output_ordering(ordering).build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// Row counts are declared inexact: the optimizer answers `count(*)` from exact ones, past
+    /// any resolution of keys.
+    fn builder(&self, files: &[&DataFile], columns: &[usize]) -> Result<FileScanConfigBuilder> {
+        let source = ParquetSource::new(Arc::clone(&self.schema))
+            .with_table_parquet_options(self.options.clone());
+        let rows: u64 = files.iter().map(|file| file.rows).sum();
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let statistics = Statistics::new_unknown(&self.schema)
+            .with_num_rows(Precision::Inexact(rows as usize))
+            .with_total_byte_size(Precision::Inexact(bytes as usize));
+        FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
+            .with_statistics(statistics)
+            .with_projection_indices(Some(columns.to_vec()))
+    }
+}
+
+fn partitioned(file: &DataFile) -> PartitionedFile {
+    let mut read = PartitionedFile::new("", file.bytes);
+    read.object_meta.location = file.path.clone();
+    read
+}
+
+/// The identity columns and then time, as indexes of the table's schema.
+pub(super) fn key_columns(table: &TableSnapshot) -> Vec<usize> {
+    (1..=table.schema.identity.len()).chain([0]).collect()
+}
+
+/// `time` lies in one of the ranges.
+pub(super) fn within(ranges: &[TimeRange], schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+    let mut any: Option<Arc<dyn PhysicalExpr>> = None;
+    for range in ranges {
+        let time = || col("time", schema);
+        let first = binary(time()?, Operator::GtEq, instant(range.first, schema), schema)?;
+        let last = binary(time()?, Operator::LtEq, instant(range.last, schema), schema)?;
+        let inside = binary(first, Operator::And, last, schema)?;
+        any = Some(match any {
+            None => inside,
+            Some(any) => binary(any, Operator::Or, inside, schema)?,
+        });
+    }
+    Ok(any.unwrap_or_else(|| lit(false)))
+}
+
+fn instant(time: i64, schema: &SchemaRef) -> Arc<dyn PhysicalExpr> {
+    let zone = match schema.field_with_name("time").map(arrow::datatypes::Field::data_type) {
+        Ok(DataType::Timestamp(_, zone)) => zone.clone(),
+        _ => None,
+    };
+    lit(ScalarValue::TimestampMicrosecond(Some(time), zone))
+}
+
+pub(super) fn outside_of(
+    ranges: &[TimeRange],
+    schema: &SchemaRef,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    not(within(ranges, schema)?)
+}
+
+pub(super) fn filtered(
+    predicate: Arc<dyn PhysicalExpr>,
+    input: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(Arc::new(FilterExec::try_new(predicate, input)?))
+}
+
+/// The chosen columns of the input.
+pub(super) fn projected(
+    columns: &[usize],
+    input: Arc<dyn ExecutionPlan>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = input.schema();
+    if columns.iter().copied().eq(0..schema.fields().len()) {
+        return Ok(input);
+    }
+    let exprs = columns.iter().map(|column| {
+        let name = schema.field(*column).name();
+        Ok((col(name, &schema)?, name.clone()))
+    });
+    Ok(Arc::new(ProjectionExec::try_new(exprs.collect::<Result<Vec<_>>>()?, input)?))
+}
+
+/// Consecutive boxes in at most `runs` runs, which can be resolved side by side.
+pub(super) fn runs_of(boxes: &[TimeRange], runs: usize) -> impl Iterator<Item = &[TimeRange]> {
+    boxes.chunks(boxes.len().div_ceil(runs.max(1)).max(1))
+}
+
+pub(super) fn meets_any(times: TimeRange, boxes: &[TimeRange]) -> bool {
+    boxes.iter().any(|contested| overlap(times, *contested).is_some())
+}
+
+pub(super) fn lies_in_one(times: TimeRange, boxes: &[TimeRange]) -> bool {
+    boxes.iter().any(|contested| overlap(times, *contested) == Some(times))
+}

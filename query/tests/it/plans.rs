@@ -1,0 +1,1 @@
+//! What plans may and may not hold.
