@@ -87,9 +87,11 @@ pub(crate) async fn run(
             )),
         }
     });
-    let mut work = Some(Work(work));
+    let mut work = Some(Work::new(work));
     let first = batches.recv().await;
-    if first.is_none() && let Some(work) = work.take() {
+    if first.is_none()
+        && let Some(work) = work.take()
+    {
         work.await?;
     }
     Ok(Answer { schema, first, batches, work })
@@ -111,13 +113,14 @@ async fn drive(
     Ok(())
 }
 
-/// What a task on the query threads comes to; dropping the wait stops the task.
-pub(crate) async fn joined<T>(task: JoinHandle<Result<T, QueryError>>) -> Result<T, QueryError> {
-    Work(task).await
-}
+/// A task on the query threads that ends with its holder.
+pub(crate) struct Work<T = ()>(JoinHandle<Result<T, QueryError>>);
 
-/// A task that ends with its holder.
-struct Work<T = ()>(JoinHandle<Result<T, QueryError>>);
+impl<T> Work<T> {
+    pub(crate) fn new(task: JoinHandle<Result<T, QueryError>>) -> Self {
+        Self(task)
+    }
+}
 
 impl<T> Drop for Work<T> {
     fn drop(&mut self) {

@@ -1,6 +1,6 @@
 //! The engine: statements in, record batches out, on threads and memory of its own.
 
-use crate::answer::{Answer, run};
+use crate::answer::{Answer, Work, run};
 use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SnapshotSchema, Source};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
@@ -149,11 +149,11 @@ impl Engine {
     }
 
     /// Runs work of a statement on the query threads; dropping the answer stops it.
-    pub(crate) async fn on_query_threads<T: Send + 'static>(
+    pub(crate) fn on_query_threads<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, QueryError>> + Send + 'static,
-    ) -> Result<T, QueryError> {
-        crate::answer::joined(self.runtime().spawn(work)).await
+    ) -> Work<T> {
+        Work::new(self.runtime().spawn(work))
     }
 
     fn runtime(&self) -> &tokio::runtime::Handle {

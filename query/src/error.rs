@@ -102,7 +102,9 @@ fn is_missing_table(text: &str) -> bool {
 }
 
 fn is_forbidden(text: &str) -> bool {
-    ["DDL", "DML", "Statement"].iter().any(|what| text.starts_with(&format!("{what} not supported")))
+    ["DDL", "DML", "Statement"]
+        .iter()
+        .any(|what| text.starts_with(&format!("{what} not supported")))
 }
 
 /// The root's own words without the names of layers that only passed it on.

@@ -51,7 +51,8 @@ pub(crate) fn parse(
 /// read as one, to name the better reason.
 fn changes_something(sql: &str) -> bool {
     let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    let words = ["ALTER", "COPY", "CREATE", "DELETE", "DROP", "INSERT", "MERGE", "TRUNCATE", "UPDATE"];
+    let words =
+        ["ALTER", "COPY", "CREATE", "DELETE", "DROP", "INSERT", "MERGE", "TRUNCATE", "UPDATE"];
     words.contains(&first.as_str())
 }
 

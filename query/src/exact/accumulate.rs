@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) const SUM_STATE: DataType = DataType::Decimal128(38, 0);
 
 /// The integers behind an argument column.
-pub(super) fn integers(column: &ArrayRef, measure: &Measure) -> Int64Array {
+pub(super) fn integers(column: &ArrayRef, measure: Measure) -> Int64Array {
     match measure.power() {
         None => column.as_primitive::<Int64Type>().clone(),
         Some(power) => column
@@ -64,12 +64,12 @@ impl TotalAccumulator {
 
 impl Accumulator for TotalAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.total.add(&integers(&values[0], &self.measure));
+        self.total.add(&integers(&values[0], self.measure));
         Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.total.retract(&integers(&values[0], &self.measure));
+        self.total.retract(&integers(&values[0], self.measure));
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl DistinctAccumulator {
 
 impl Accumulator for DistinctAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.seen.extend(integers(&values[0], &self.measure).iter().flatten());
+        self.seen.extend(integers(&values[0], self.measure).iter().flatten());
         Ok(())
     }
 

@@ -39,18 +39,6 @@ impl Measure {
         self.ask == Ask::Sum && self.decimals.is_none()
     }
 
-    /// The sum, NULL without values.
-    pub(super) fn bigint(self, total: Total) -> Result<Option<i64>> {
-        match i64::try_from(total.sum) {
-            _ if total.count == 0 => Ok(None),
-            Ok(sum) => Ok(Some(sum)),
-            Err(_) => exec_err!(
-                "bigint out of range: the sum is {}; use sum(x::double) for an approximate one",
-                total.sum
-            ),
-        }
-    }
-
     /// The sum or mean rounded once, NULL without values.
     pub(super) fn double(self, total: Total) -> Option<f64> {
         let scale = 10_u128.pow(u32::from(self.decimals.unwrap_or(0)));
@@ -63,10 +51,22 @@ impl Measure {
 
     pub(super) fn answer(self, total: Total) -> Result<ScalarValue> {
         if self.is_bigint() {
-            Ok(ScalarValue::Int64(self.bigint(total)?))
+            Ok(ScalarValue::Int64(bigint(total)?))
         } else {
             Ok(ScalarValue::Float64(self.double(total)))
         }
+    }
+}
+
+/// The sum, NULL without values.
+pub(super) fn bigint(total: Total) -> Result<Option<i64>> {
+    match i64::try_from(total.sum) {
+        _ if total.count == 0 => Ok(None),
+        Ok(sum) => Ok(Some(sum)),
+        Err(_) => exec_err!(
+            "bigint out of range: the sum is {}; use sum(x::double) for an approximate one",
+            total.sum
+        ),
     }
 }
 

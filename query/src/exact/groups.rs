@@ -1,7 +1,7 @@
 //! Running totals of many groups at once, for GROUP BY.
 
 use super::accumulate::{Total, integers};
-use super::aggregate::Measure;
+use super::aggregate::{Measure, bigint};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, UInt64Array,
 };
@@ -46,7 +46,7 @@ impl GroupsAccumulator for GroupTotals {
         total_num_groups: usize,
     ) -> Result<()> {
         self.grow(total_num_groups);
-        let values = integers(&values[0], &self.measure);
+        let values = integers(&values[0], self.measure);
         if values.null_count() == 0 && opt_filter.is_none() {
             for (value, group) in values.values().iter().zip(group_indices) {
                 self.sums[*group] += i128::from(*value);
@@ -67,7 +67,7 @@ impl GroupsAccumulator for GroupTotals {
         let (sums, counts) = self.take(emit_to);
         let totals = sums.into_iter().zip(counts).map(|(sum, count)| Total { sum, count });
         if self.measure.is_bigint() {
-            let answers = totals.map(|total| self.measure.bigint(total));
+            let answers = totals.map(bigint);
             return Ok(Arc::new(answers.collect::<Result<Int64Array>>()?));
         }
         let answers = totals.map(|total| self.measure.double(total));
@@ -100,13 +100,11 @@ impl GroupsAccumulator for GroupTotals {
         values: &[ArrayRef],
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        let values = integers(&values[0], &self.measure);
+        let values = integers(&values[0], self.measure);
         let taken = (0..values.len()).map(|row| counted(&values, opt_filter, row));
         let (sums, counts) = taken
             .enumerate()
-            .map(|(row, taken)| {
-                if taken { (i128::from(values.value(row)), 1) } else { (0, 0) }
-            })
+            .map(|(row, taken)| if taken { (i128::from(values.value(row)), 1) } else { (0, 0) })
             .unzip();
         state_columns(sums, counts)
     }

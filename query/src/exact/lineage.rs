@@ -56,8 +56,7 @@ fn output_column(plan: &LogicalPlan, index: usize) -> Column {
 /// The one input whose own column the output column `index` is.
 fn child_with(plan: &LogicalPlan, index: usize) -> Option<&LogicalPlan> {
     let column = output_column(plan, index);
-    let mut holders =
-        plan.inputs().into_iter().filter(|input| input.schema().has_column(&column));
+    let mut holders = plan.inputs().into_iter().filter(|input| input.schema().has_column(&column));
     let holder = holders.next()?;
     holders.next().is_none().then_some(holder)
 }

@@ -3,10 +3,10 @@
 mod label;
 mod setting;
 
+use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::functions::datetime::date_bin;
 use datafusion::logical_expr::ScalarUDF;
-use datafusion::error::Result;
 use datafusion::prelude::SessionContext;
 use std::sync::Arc;
 

@@ -46,8 +46,10 @@ impl ScalarUDFImpl for CurrentSetting {
             "search_path" => crate::catalog::SCHEMA,
             "timezone" => "UTC",
             "server_encoding" | "client_encoding" => "UTF8",
-            "default_transaction_read_only" | "transaction_read_only" => "on",
-            "standard_conforming_strings" | "integer_datetimes" => "on",
+            "default_transaction_read_only"
+            | "transaction_read_only"
+            | "standard_conforming_strings"
+            | "integer_datetimes" => "on",
             _ => return plan_err!("unrecognized configuration parameter {name:?}"),
         };
         Ok(ColumnarValue::Scalar(ScalarValue::from(value)))

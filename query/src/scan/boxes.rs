@@ -33,8 +33,7 @@ fn may_repeat(one: &DataFile, other: &DataFile) -> bool {
 
 /// The times in both ranges.
 pub(super) fn overlap(one: TimeRange, other: TimeRange) -> Option<TimeRange> {
-    let both =
-        TimeRange { first: one.first.max(other.first), last: one.last.min(other.last) };
+    let both = TimeRange { first: one.first.max(other.first), last: one.last.min(other.last) };
     (both.first <= both.last).then_some(both)
 }
 
@@ -61,7 +60,10 @@ pub(super) fn outside(boxes: &[TimeRange], asked: TimeRange) -> Vec<TimeRange> {
         }
         next = contested.last.checked_add(1);
     }
-    gaps.extend(next.filter(|first| *first <= asked.last).map(|first| TimeRange { first, last: asked.last }));
+    gaps.extend(
+        next.filter(|first| *first <= asked.last)
+            .map(|first| TimeRange { first, last: asked.last }),
+    );
     gaps.retain(|gap| gap.first <= gap.last);
     gaps
 }

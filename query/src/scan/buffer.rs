@@ -39,8 +39,7 @@ impl BufferExec {
         ordering: Option<LexOrdering>,
     ) -> Self {
         assert!(ordering.is_none() || ranges.len() == 1, "several ranges have no common order");
-        let equivalence =
-            EquivalenceProperties::new_with_orderings(Arc::clone(&schema), ordering);
+        let equivalence = EquivalenceProperties::new_with_orderings(Arc::clone(&schema), ordering);
         let properties = PlanProperties::new(
             equivalence,
             Partitioning::UnknownPartitioning(1),

@@ -71,8 +71,7 @@ impl<'a> FileReader<'a> {
         let keys = key_columns(self.table);
         let ordering = key_ordering(&self.schema, &keys).into_iter().collect();
         let builder = self.builder(&[file], columns)?;
-        let config =
-            builder.with_file(partitioned(file)).with_output_ordering(ordering).build();
+        let config = builder.with_file(partitioned(file)).with_output_ordering(ordering).build();
         Ok(DataSourceExec::from_data_source(config))
     }
 

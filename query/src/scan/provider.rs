@@ -9,10 +9,11 @@ use super::plan::{
 use super::resolve::{ResolveExec, key_ordering};
 use super::times::asked_times;
 use crate::types::sql_schema;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -163,8 +164,7 @@ impl<'a> Scan<'a> {
     /// The rows inside a run of boxes, from every source that has some.
     fn resolved(&self, boxes: &[TimeRange]) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = Arc::new(self.schema.project(&self.keyed)?);
-        let keys: Vec<usize> =
-            key_columns(self.table).iter().map(|key| self.place(*key)).collect();
+        let keys: Vec<usize> = key_columns(self.table).iter().map(|key| self.place(*key)).collect();
         let mut sources = Vec::new();
         for file in self.files_where(|file| meets_any(file.times, boxes)) {
             sources.push(self.inside(boxes, self.reader.ordered(file, &self.keyed)?)?);
@@ -202,7 +202,7 @@ impl<'a> Scan<'a> {
 /// later write of the row may change what the filter sees.
 fn key_filter(
     table: &TableSnapshot,
-    schema: &arrow::datatypes::Schema,
+    schema: &Schema,
     state: &dyn Session,
     filters: &[Expr],
 ) -> Result<Arc<dyn PhysicalExpr>> {
@@ -214,16 +214,13 @@ fn key_filter(
         None => Ok(lit(true)),
         Some(filter) => {
             let schema = DFSchema::try_from(schema.clone())?;
-            let names = |expr: Expr| -> Result<Expr> { unqualified(expr) };
-            state.create_physical_expr(names(filter)?, &schema)
+            state.create_physical_expr(unqualified(filter)?, &schema)
         }
     }
 }
 
 /// The expression with columns by name alone.
 fn unqualified(expr: Expr) -> Result<Expr> {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    use datafusion::common::Column;
     let bare = expr.transform_up(|expr| match expr {
         Expr::Column(column) if column.relation.is_some() => {
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name))))

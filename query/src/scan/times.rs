@@ -44,7 +44,8 @@ fn is_time(expr: &Expr) -> bool {
     match expr {
         Expr::Column(column) => column.name == "time",
         Expr::Cast(cast) if cast.field.data_type().is_temporal() => {
-            is_time(&cast.expr) && matches!(cast.field.data_type(), arrow::datatypes::DataType::Timestamp(..))
+            is_time(&cast.expr)
+                && matches!(cast.field.data_type(), arrow::datatypes::DataType::Timestamp(..))
         }
         _ => false,
     }

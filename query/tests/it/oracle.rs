@@ -130,10 +130,7 @@ fn by_node(rows: &[Row], cells: impl Fn(&[&Row]) -> Vec<String>) -> Texts {
     for row in rows {
         nodes.entry(&row.node).or_default().push(row);
     }
-    nodes
-        .into_iter()
-        .map(|(node, rows)| [vec![node.to_owned()], cells(&rows)].concat())
-        .collect()
+    nodes.into_iter().map(|(node, rows)| [vec![node.to_owned()], cells(&rows)].concat()).collect()
 }
 
 fn power_sum(rows: &[Row]) -> Texts {
@@ -145,9 +142,7 @@ fn active_sum(rows: &[Row]) -> Texts {
 }
 
 fn power_by_node(rows: &[Row]) -> Texts {
-    by_node(rows, |rows| {
-        vec![or_null(sum_of(rows.iter().copied(), power), |sum| scaled(sum, 3))]
-    })
+    by_node(rows, |rows| vec![or_null(sum_of(rows.iter().copied(), power), |sum| scaled(sum, 3))])
 }
 
 const STATEMENTS: [(&str, Answer); 24] = [
@@ -211,9 +206,7 @@ const STATEMENTS: [(&str, Answer); 24] = [
     }),
     ("SELECT avg(util) FROM gpu", |rows| {
         let count = rows.iter().filter(|row| row.util.is_some()).count();
-        single(or_null(sum_of(rows.iter(), util), |sum| {
-            format!("{:?}", sum as f64 / count as f64)
-        }))
+        single(or_null(sum_of(rows.iter(), util), |sum| format!("{:?}", sum as f64 / count as f64)))
     }),
     ("SELECT sum(DISTINCT util) FROM gpu", |rows| {
         let distinct: std::collections::BTreeSet<i16> =
@@ -227,23 +220,26 @@ const STATEMENTS: [(&str, Answer); 24] = [
          ON a.node = b.node AND a.gpu = b.gpu AND a.time = b.time",
         power_sum,
     ),
-    ("SELECT node, gpu, extract(epoch FROM time)::bigint, model, util, power, active, temp \
-      FROM gpu ORDER BY node, gpu, time", |rows| {
-        rows.iter()
-            .map(|row| {
-                vec![
-                    row.node.clone(),
-                    row.gpu.clone(),
-                    row.time.to_string(),
-                    or_null(row.model.clone(), |model| model),
-                    or_null(row.util, |util| util.to_string()),
-                    or_null(row.power, |power| scaled(i128::from(power), 3)),
-                    or_null(row.active, |active| scaled(i128::from(active), 6)),
-                    or_null(row.temp, |temp| format!("{temp:?}")),
-                ]
-            })
-            .collect()
-    }),
+    (
+        "SELECT node, gpu, extract(epoch FROM time)::bigint, model, util, power, active, temp \
+      FROM gpu ORDER BY node, gpu, time",
+        |rows| {
+            rows.iter()
+                .map(|row| {
+                    vec![
+                        row.node.clone(),
+                        row.gpu.clone(),
+                        row.time.to_string(),
+                        or_null(row.model.clone(), |model| model),
+                        or_null(row.util, |util| util.to_string()),
+                        or_null(row.power, |power| scaled(i128::from(power), 3)),
+                        or_null(row.active, |active| scaled(i128::from(active), 6)),
+                        or_null(row.temp, |temp| format!("{temp:?}")),
+                    ]
+                })
+                .collect()
+        },
+    ),
     ("SELECT sum(power) FROM (SELECT power FROM gpu UNION ALL SELECT power FROM gpu) t", |rows| {
         single(or_null(sum_of(rows.iter(), power), |sum| scaled(2 * sum, 3)))
     }),
