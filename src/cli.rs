@@ -1,6 +1,6 @@
 //! The command line: what can be asked of Warpline, with examples that can be pasted.
 
-use crate::{Failure, demo, import, serve, sql};
+use crate::{Failure, agent, demo, fields, import, serve, sql};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -32,6 +32,8 @@ enum Command {
     Serve(serve::ServeOptions),
     Sql(sql::SqlOptions),
     Import(import::ImportOptions),
+    Agent(agent::AgentOptions),
+    Fields(fields::FieldsOptions),
 }
 
 /// Parses the command line and runs it to its end.
@@ -75,6 +77,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Serve(options) => serve::run(options).await,
         Command::Sql(options) => sql::run(options).await,
         Command::Import(options) => import::run(options).await,
+        Command::Agent(options) => agent::run(options).await,
+        Command::Fields(options) => fields::run(&options),
     }
 }
 

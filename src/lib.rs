@@ -3,9 +3,11 @@
 //! It is the only place where ingest and query are seen together. It decides nothing about data:
 //! what is valid is storage's to say, what an answer is query's.
 
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod fields;
 pub mod fleet;
 pub mod import;
 mod metrics;
