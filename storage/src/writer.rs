@@ -15,10 +15,16 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// A group is synced once it holds this much, even if more is waiting.
-const GROUP_BYTES: usize = 8 << 20;
+const GROUP_BYTES: usize = 512 << 10;
+/// The shortest time between two syncs. A sync costs about 0.1 ms of CPU whatever its size
+/// (docs/decisions/2026-11-23-write-path.md), so a log that took a large group waits for company.
+const SYNC_INTERVAL: Duration = Duration::from_millis(1);
+const BUSY_SYNC_INTERVAL: Duration = Duration::from_millis(8);
+const BUSY_GROUP_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -41,6 +47,8 @@ pub(crate) struct Writer {
     /// Memory of the staged batches, in their order.
     staged: VecDeque<Reservation>,
     syncs: Vec<oneshot::Sender<()>>,
+    last_sync: Instant,
+    last_group_bytes: usize,
 }
 
 impl Writer {
@@ -50,7 +58,9 @@ impl Writer {
         state: Arc<Mutex<State>>,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { log, commands, state, counters, staged: VecDeque::new(), syncs: Vec::new() }
+        let (staged, syncs) = (VecDeque::new(), Vec::new());
+        let last_sync = Instant::now();
+        Self { log, commands, state, counters, staged, syncs, last_sync, last_group_bytes: 0 }
     }
 
     /// Runs until every sender has gone, then makes the rest durable. Returns early on the first
@@ -58,6 +68,7 @@ impl Writer {
     pub(crate) fn run(mut self) -> Result<(), StorageError> {
         while let Some(command) = self.commands.blocking_recv() {
             self.take(command)?;
+            self.wait_for_company();
             while self.log.staged_bytes() < GROUP_BYTES {
                 let Ok(command) = self.commands.try_recv() else { break };
                 self.take(command)?;
@@ -65,6 +76,14 @@ impl Writer {
             self.commit()?;
         }
         Ok(())
+    }
+
+    fn wait_for_company(&self) {
+        let busy = self.last_group_bytes >= BUSY_GROUP_BYTES;
+        let interval = if busy { BUSY_SYNC_INTERVAL } else { SYNC_INTERVAL };
+        if (1..GROUP_BYTES).contains(&self.log.staged_bytes()) {
+            std::thread::sleep(interval.saturating_sub(self.last_sync.elapsed()));
+        }
     }
 
     fn take(&mut self, command: Command) -> Result<(), StorageError> {
@@ -86,7 +105,9 @@ impl Writer {
 
     fn commit(&mut self) -> Result<(), StorageError> {
         if self.log.staged_bytes() > 0 {
+            self.last_group_bytes = self.log.staged_bytes();
             let group = self.log.commit()?;
+            self.last_sync = Instant::now();
             self.counters.log_syncs.fetch_add(1, Relaxed);
             self.publish(group.entries);
         }
