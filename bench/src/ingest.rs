@@ -54,7 +54,6 @@ struct Run {
     /// CPU seconds of the server until then.
     durable_cpu: f64,
     stored_cpu: f64,
-    log_bytes: u64,
     parquet_bytes: u64,
     parquet_files: u64,
     flushes: u64,
@@ -104,7 +103,6 @@ fn measure(binary: &Path, gpus: u32, options: &IngestOptions) -> Result<Run, Fai
         stored_seconds,
         durable_cpu,
         stored_cpu: server.cpu_seconds()? - cpu,
-        log_bytes: counters.log_bytes,
         parquet_bytes: files.bytes,
         parquet_files: files.count,
         flushes: counters.flushes,

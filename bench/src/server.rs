@@ -68,7 +68,6 @@ impl Server {
         };
         Ok(Counters {
             rows: count("warpline_rows_total")? as u64,
-            log_bytes: count("warpline_log_bytes_total")? as u64,
             flushes: count("warpline_flushes_total")? as u64,
             flushed_rows: count("warpline_flushed_rows_total")? as u64,
         })
@@ -140,7 +139,6 @@ impl Drop for Server {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counters {
     pub(crate) rows: u64,
-    pub(crate) log_bytes: u64,
     pub(crate) flushes: u64,
     pub(crate) flushed_rows: u64,
 }

@@ -21,9 +21,13 @@ pub(crate) struct Load {
     /// How fast it is sent: max, or real for one second a second
     #[arg(long, default_value = "max")]
     pub(crate) speed: String,
+
+    /// Frames made ahead and replayed: the sender costs little, the data is less real
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) prepare: u64,
 }
 
-/// The simulator's last line: what the server has acknowledged as durable.
+/// The simulator's last lines: what the server has acknowledged as durable.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Acknowledged {
     pub(crate) rows: u64,
@@ -45,6 +49,7 @@ pub(crate) fn stream(
         .args(["simulate", "--server", server, "--gpus", &gpus.to_string()])
         .args(["--interval", &load.interval, "--duration", &load.duration])
         .args(["--seed", &load.seed.to_string(), "--speed", &load.speed])
+        .args(["--prepare", &load.prepare.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -52,26 +57,24 @@ pub(crate) fn stream(
     if !output.status.success() {
         return Err(format!("the simulator ended with {}", output.status).into());
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines()
-        .rev()
-        .find_map(parse)
+    parse(&String::from_utf8_lossy(&output.stdout))
         .ok_or_else(|| "the simulator did not say what was acknowledged".into())
 }
 
-/// Reads `acknowledged rows=R values=V seconds=S` and what may follow.
-fn parse(line: &str) -> Option<Acknowledged> {
-    let words = line.trim().strip_prefix("acknowledged ")?;
-    let field = |name: &str| {
-        let mut pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
-        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+/// Reads `acknowledged rows=R values=V seconds=S` and, where there is one, the line
+/// `latency p50_ms=A p99_ms=B`.
+fn parse(output: &str) -> Option<Acknowledged> {
+    let told = |line: &str, name: &str| -> Option<f64> {
+        let line = output.lines().rev().find_map(|l| l.trim().strip_prefix(line))?;
+        let mut pairs = line.split_whitespace().filter_map(|word| word.split_once('='));
+        pairs.find(|(key, _)| *key == name)?.1.parse().ok()
     };
     Some(Acknowledged {
-        rows: field("rows")?.parse().ok()?,
-        values: field("values")?.parse().ok()?,
-        seconds: field("seconds")?.parse().ok()?,
-        latency_p50: field("latency_p50_ms").and_then(|value| value.parse().ok()),
-        latency_p99: field("latency_p99_ms").and_then(|value| value.parse().ok()),
+        rows: told("acknowledged ", "rows")? as u64,
+        values: told("acknowledged ", "values")? as u64,
+        seconds: told("acknowledged ", "seconds")?,
+        latency_p50: told("latency ", "p50_ms"),
+        latency_p99: told("latency ", "p99_ms"),
     })
 }
 
@@ -80,7 +83,7 @@ mod tests {
     use super::{Acknowledged, parse};
 
     #[test]
-    fn the_last_line_is_read() {
+    fn what_was_acknowledged_is_read() {
         let told = Acknowledged {
             rows: 480,
             values: 28_800,
@@ -88,15 +91,15 @@ mod tests {
             latency_p50: None,
             latency_p99: None,
         };
-        assert_eq!(parse("acknowledged rows=480 values=28800 seconds=1.25"), Some(told));
-        let line =
-            "acknowledged rows=480 values=28800 seconds=1.25 latency_p50_ms=2.5 latency_p99_ms=9";
+        assert_eq!(parse("x\nacknowledged rows=480 values=28800 seconds=1.25\n"), Some(told));
+        let output =
+            "latency p50_ms=2.5 p99_ms=9\nacknowledged rows=480 values=28800 seconds=1.25\n";
         let told = Acknowledged { latency_p50: Some(2.5), latency_p99: Some(9.0), ..told };
-        assert_eq!(parse(line), Some(told));
+        assert_eq!(parse(output), Some(told));
     }
 
     #[test]
-    fn other_lines_are_not() {
+    fn nothing_less_will_do() {
         assert_eq!(parse("sent rows=480 values=28800 seconds=1.25"), None);
         assert_eq!(parse("acknowledged rows=480"), None);
     }

@@ -10,6 +10,7 @@
 //! exactly `rows` rows of these nodes are stored between these times.
 
 use super::frames::Content;
+use super::latency::{Latencies, Latency};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -18,6 +19,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 use warpline_storage::model::{ProducerId, Sequence};
 
 /// Progress of all streams together; readable at any time.
@@ -25,6 +27,7 @@ use warpline_storage::model::{ProducerId, Sequence};
 pub struct Progress {
     rows: AtomicU64,
     values: AtomicU64,
+    latencies: Latencies,
 }
 
 impl Progress {
@@ -36,6 +39,11 @@ impl Progress {
     /// Present values in those rows.
     pub fn values(&self) -> u64 {
         self.values.load(Relaxed)
+    }
+
+    /// How long the acknowledged frames took; `None` before the first.
+    pub fn latency(&self) -> Option<Latency> {
+        self.latencies.latency()
     }
 }
 
@@ -62,7 +70,7 @@ pub(super) struct Ledger {
     pub(super) nodes: Range<u64>,
     pub(super) progress: Arc<Progress>,
     pub(super) audit: Option<Arc<AuditFile>>,
-    open: VecDeque<(Sequence, Content)>,
+    open: VecDeque<(Sequence, Content, Instant)>,
 }
 
 impl Ledger {
@@ -77,16 +85,17 @@ impl Ledger {
 
     /// Notes a frame that is about to be sent.
     pub(super) fn sent(&mut self, sequence: Sequence, content: Content) {
-        self.open.push_back((sequence, content));
+        self.open.push_back((sequence, content, Instant::now()));
     }
 
     /// Counts and writes down what is durable now.
     pub(super) fn settle(&mut self, durable: Sequence) -> io::Result<()> {
         let mut lines = String::new();
-        while let Some((sequence, content)) = self.open.front().copied()
+        while let Some((sequence, content, sent)) = self.open.front().copied()
             && sequence <= durable
         {
             self.open.pop_front();
+            self.progress.latencies.record(sent.elapsed());
             self.progress.rows.fetch_add(content.rows, Relaxed);
             self.progress.values.fetch_add(content.values, Relaxed);
             if self.audit.is_some() {

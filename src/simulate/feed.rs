@@ -99,6 +99,7 @@ impl Feed {
         }
         summary.rows = progress.rows();
         summary.values = progress.values();
+        summary.latency = progress.latency();
         summary.elapsed = began.elapsed();
         Ok(summary)
     }

@@ -3,9 +3,11 @@
 mod audit;
 mod feed;
 mod frames;
+mod latency;
 
 pub use audit::Progress;
 pub use feed::Feed;
+pub use latency::Latency;
 
 use crate::Failure;
 use crate::config::Span;
@@ -110,6 +112,8 @@ pub struct Summary {
     /// Values in them, absent ones not counted.
     pub values: u64,
     pub elapsed: Duration,
+    /// `None` where nothing was acknowledged.
+    pub latency: Option<Latency>,
     pub reconnects: u64,
     /// Reasons for which a server refused something; 0 if it took everything.
     pub refusals: u64,
@@ -134,6 +138,9 @@ pub async fn run(options: SimulateOptions) -> Result<Summary, Failure> {
     let summary = feed.run(&server, Arc::new(Progress::default()), stop).await?;
     if summary.refusals > 0 {
         tracing::warn!(refusals = summary.refusals, "the server did not take everything");
+    }
+    if let Some(latency) = summary.latency {
+        println!("{latency}");
     }
     println!("{summary}");
     Ok(summary)
