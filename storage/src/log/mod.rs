@@ -119,6 +119,7 @@ impl Log {
     /// Deletes the segments all of whose positions are at or below `covered`, oldest first, never
     /// the open one. Returns the bytes freed.
     pub(crate) fn truncate(&mut self, covered: Position) -> Result<u64, StorageError> {
+        self.check_usable()?;
         let mut freed = 0;
         while let Some(oldest) = self.sealed.front().copied() {
             let next_first = self.sealed.get(1).map_or(self.open.first(), |next| next.first);

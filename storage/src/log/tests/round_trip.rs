@@ -94,6 +94,16 @@ fn segments_roll_and_each_can_be_read_alone() {
 }
 
 #[test]
+fn a_producer_read_back_many_times_has_its_name_once() {
+    let home = Home::new(4_096);
+    fill(&mut home.log(), 1..100);
+    let (groups, _) = home.open().expect("a sound log");
+    let names: std::collections::HashSet<_> =
+        groups.iter().flatten().map(|entry| entry.producer.as_str().as_ptr()).collect();
+    assert_eq!(names.len(), 1);
+}
+
+#[test]
 fn equal_layouts_read_back_from_several_segments_are_one() {
     let home = Home::new(4_096);
     fill(&mut home.log(), 1..100);
