@@ -1,3 +1,7 @@
 //! Tests of the whole: the house's own rules, and the real binary from outside.
 
+mod audit;
+mod clients;
 mod house;
+mod kill;
+mod server;
