@@ -1,6 +1,6 @@
 //! The command line: what can be asked of Warpline, with examples that can be pasted.
 
-use crate::{Failure, agent, demo, fields, import, serve, sql};
+use crate::{Failure, agent, demo, fields, import, serve, simulate, sql};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -31,6 +31,7 @@ enum Command {
     Demo(demo::DemoOptions),
     Serve(serve::ServeOptions),
     Sql(sql::SqlOptions),
+    Simulate(simulate::SimulateOptions),
     Import(import::ImportOptions),
     Agent(agent::AgentOptions),
     Fields(fields::FieldsOptions),
@@ -76,6 +77,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Sql(options) => sql::run(options).await,
+        Command::Simulate(options) => simulate::run(options).await,
         Command::Import(options) => import::run(options).await,
         Command::Agent(options) => agent::run(options).await,
         Command::Fields(options) => fields::run(&options),
