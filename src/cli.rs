@@ -77,7 +77,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Sql(options) => sql::run(options).await,
-        Command::Simulate(options) => simulate::run(options).await,
+        Command::Simulate(options) => simulate::run(options).await.map(drop),
         Command::Import(options) => import::run(options).await,
         Command::Agent(options) => agent::run(options).await,
         Command::Fields(options) => fields::run(&options),
