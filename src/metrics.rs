@@ -48,9 +48,13 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
         counter("log_bytes_total", "Bytes written to the log.", metrics.log_bytes),
         counter("log_syncs_total", "Times the log was synced to disk.", metrics.log_syncs),
         counter("flushes_total", "Flushes committed to tables.", metrics.flushes),
+        counter("flush_failures_total", "Flushes that failed; rows stay.", metrics.flush_failures),
         counter("flushed_rows_total", "Rows committed to tables.", metrics.flushed_rows),
         counter("flushed_bytes_total", "Parquet bytes committed to tables.", metrics.flushed_bytes),
         gauge("buffer_bytes", "Memory of rows not yet in the tables.", metrics.buffer_bytes),
+        gauge("tables", "Tables.", metrics.tables),
+        gauge("series", "Series seen since start.", metrics.series),
+        gauge("files", "Data files that make up the tables.", metrics.files),
     ]
 }
 

@@ -28,6 +28,7 @@ use tower::ServiceExt;
 use url::Url;
 use warpline_ingest::stream::WireMetrics;
 use warpline_ingest::{StreamService, WireLimits, stream_service};
+use warpline_query::{Engine, QueryError, http_routes, serve_postgres};
 use warpline_storage::{Storage, StorageError};
 
 /// How long open requests may go on once the server has been asked to end.
@@ -35,6 +36,9 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// Streams on one connection: one process can carry the nodes of a whole fleet.
 const STREAMS_PER_CONNECTION: u32 = 100_000;
+
+/// How often the store is asked whether it has failed.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pings find producers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -107,8 +111,12 @@ pub enum ServeError {
     Listen { address: SocketAddr, what: &'static str, flag: &'static str, source: std::io::Error },
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error("cannot start the query engine: {0}")]
+    Query(#[from] QueryError),
     #[error("the {what} listener ended: {reason}")]
     Ended { what: &'static str, reason: String },
+    #[error("the store takes nothing any more: {0}")]
+    Failed(String),
 }
 
 /// Serves until the process is asked to end.
@@ -145,11 +153,14 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let ready = Arc::new(OnceLock::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_http(http, ready.clone(), stopped));
+        tasks.spawn(serve_http(http, ready.clone(), stopped.clone()));
         let storage = Storage::open(config.storage_options()?).await?;
         let limits = WireLimits { future: config.storage.future_limit.0, ..WireLimits::default() };
         let streams = stream_service(storage.clone(), limits);
-        let routed = ready.set(routes(&storage, &streams));
+        let engine = Engine::new(storage.clone(), &config.engine_options())?;
+        tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
+        tasks.spawn(failure_of(storage.clone()));
+        let routed = ready.set(routes(&storage, &streams, engine));
         assert!(routed.is_ok(), "routes are set once");
         Ok(Self { storage, streams, http: http_address, postgres: postgres_address, stop, tasks })
     }
@@ -213,20 +224,29 @@ fn bound(listener: &TcpListener) -> SocketAddr {
     listener.local_addr().expect("a bound socket has an address")
 }
 
+/// What the routes of this file look at.
+type Counted = (Storage, Arc<WireMetrics>);
+
 /// Everything the HTTP listener answers once the store is open.
-fn routes(storage: &Storage, streams: &StreamService) -> Router {
+fn routes(storage: &Storage, streams: &StreamService, engine: Engine) -> Router {
     let counted = (storage.clone(), streams.metrics());
     let own = Router::new()
-        .route("/health", get(async || "ready\n"))
+        .route("/health", get(health))
         .route("/metrics", get(metrics_page))
         .with_state(counted);
     // A path that nobody serves is HTTP's 404, not gRPC's "unimplemented".
-    own.merge(Routes::new(streams.clone()).into_axum_router().reset_fallback())
+    let grpc = Routes::new(streams.clone()).into_axum_router().reset_fallback();
+    own.merge(http_routes(engine)).merge(grpc)
 }
 
-async fn metrics_page(
-    State((storage, wire)): State<(Storage, Arc<WireMetrics>)>,
-) -> impl IntoResponse {
+async fn health(State((storage, _)): State<Counted>) -> (StatusCode, String) {
+    match storage.failure() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")),
+    }
+}
+
+async fn metrics_page(State((storage, wire)): State<Counted>) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, metrics::page(&storage.metrics(), &wire.counts()))
 }
@@ -234,7 +254,7 @@ async fn metrics_page(
 async fn serve_http(
     listener: TcpListener,
     ready: Arc<OnceLock<Router>>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) -> ServeError {
     let gate = Router::new().fallback(through_the_gate).with_state(ready);
     let served = tonic::transport::Server::builder()
@@ -246,14 +266,36 @@ async fn serve_http(
         .add_routes(Routes::from(gate))
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
-            async move {
-                // An error means that the server is gone, which asks for the same.
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            },
+            asked(stopped),
         )
         .await;
     let reason = served.err().map_or_else(|| "it was stopped".to_owned(), |e| e.to_string());
     ServeError::Ended { what: "HTTP", reason }
+}
+
+async fn answer_postgres(
+    listener: TcpListener,
+    engine: Engine,
+    stopped: watch::Receiver<bool>,
+) -> ServeError {
+    let served = serve_postgres(listener, engine, asked(stopped)).await;
+    let reason = served.err().map_or_else(|| "it was stopped".to_owned(), |e| e.to_string());
+    ServeError::Ended { what: "PostgreSQL", reason }
+}
+
+async fn asked(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server is gone, which asks for the same.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Resolves when the store has failed for good (fenced by a successor, disk gone).
+async fn failure_of(storage: Storage) -> ServeError {
+    loop {
+        if let Some(failure) = storage.failure() {
+            return ServeError::Failed(failure.to_string());
+        }
+        tokio::time::sleep(FAILURE_INTERVAL).await;
+    }
 }
 
 /// Passes requests on once there is something behind the gate.

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use url::Url;
+use warpline_query::EngineOptions;
 use warpline_storage::StorageOptions;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -25,6 +26,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub storage: StorageConfig,
     pub limits: LimitsConfig,
+    pub query: QueryConfig,
 }
 
 /// Where the server listens and keeps its data.
@@ -62,6 +64,15 @@ pub struct LimitsConfig {
     pub tables: usize,
     pub columns: usize,
     pub series: usize,
+}
+
+/// What queries may take.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryConfig {
+    pub memory: ByteSize,
+    pub threads: usize,
+    pub timeout: Span,
 }
 
 /// A loopback address: the only kind a server without authentication listens on.
@@ -115,6 +126,27 @@ impl Config {
         options.limits.columns = self.limits.columns;
         options.limits.series = self.limits.series;
         Ok(options)
+    }
+
+    /// The query room's options.
+    pub fn engine_options(&self) -> EngineOptions {
+        EngineOptions {
+            memory_bytes: self.query.memory.0 as usize,
+            spill_dir: None,
+            threads: self.query.threads.max(1),
+            timeout: self.query.timeout.0,
+        }
+    }
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        let options = EngineOptions::default();
+        Self {
+            memory: ByteSize(options.memory_bytes as u64),
+            threads: options.threads,
+            timeout: Span(options.timeout),
+        }
     }
 }
 
