@@ -27,7 +27,7 @@ pub struct TableSnapshot {
     pub files: Arc<[Arc<DataFile>]>,
     pub buffer: BufferSlice,
     pub store: Arc<dyn ObjectStore>,
-    /// Where `store` is rooted, as DataFusion's registry wants it.
+    /// What DataFusion's registry files `store` under: its scheme and authority alone.
     pub store_url: Url,
 }
 

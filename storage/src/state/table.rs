@@ -6,6 +6,7 @@ use crate::snapshot::{DataFile, TableSnapshot};
 use crate::table::Tables;
 use std::collections::HashMap;
 use std::sync::Arc;
+use url::Url;
 
 type Identity = Vec<Arc<str>>;
 
@@ -111,7 +112,15 @@ impl TableState {
             files: self.files.clone(),
             buffer: BufferSlice::new(self.schema.clone(), generations),
             store: tables.store().clone(),
-            store_url: tables.url().clone(),
+            store_url: registry_url(tables.url()),
         }
     }
+}
+
+/// A registry of stores knows scheme and authority only; where below them the store is rooted is
+/// the store's own business.
+fn registry_url(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_path("/");
+    url
 }
