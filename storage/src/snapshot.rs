@@ -27,7 +27,7 @@ pub struct TableSnapshot {
     pub files: Arc<[Arc<DataFile>]>,
     pub buffer: BufferSlice,
     pub store: Arc<dyn ObjectStore>,
-    /// What DataFusion's registry files `store` under: its scheme and authority alone.
+    /// The name `store` goes by in DataFusion's registry: scheme and authority, no address.
     pub store_url: Url,
 }
 

@@ -112,15 +112,13 @@ impl TableState {
             files: self.files.clone(),
             buffer: BufferSlice::new(self.schema.clone(), generations),
             store: tables.store().clone(),
-            store_url: registry_url(tables.url()),
+            store_url: store_url(),
         }
     }
 }
 
-/// A registry of stores knows scheme and authority only; where below them the store is rooted is
-/// the store's own business.
-fn registry_url(url: &Url) -> Url {
-    let mut url = url.clone();
-    url.set_path("/");
-    url
+/// Paths of files begin at the store's root, wherever that is: within this process it needs a
+/// name and no address.
+fn store_url() -> Url {
+    Url::parse("warpline://store/").expect("a constant URL")
 }

@@ -44,25 +44,20 @@ const LOOKUPS: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     store: Arc<dyn ObjectStore>,
-    url: Url,
 }
 
 impl Tables {
     pub(crate) fn open(url: &Url, options: &HashMap<String, String>) -> Result<Self, StorageError> {
-        Ok(Self::over(open_store(url, options)?, url.clone()))
+        Ok(Self::over(open_store(url, options)?))
     }
 
-    /// The tables in a store that is open already and rooted at `url`.
-    pub(crate) fn over(store: Arc<dyn ObjectStore>, url: Url) -> Self {
-        Self { store, url }
+    /// The tables in a store that is open already.
+    pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
-    }
-
-    pub(crate) fn url(&self) -> &Url {
-        &self.url
     }
 
     /// The names of all tables, sorted.

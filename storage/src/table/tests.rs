@@ -16,7 +16,6 @@ use arrow::datatypes::Int32Type;
 use chrono::{DateTime, NaiveDate};
 use object_store::ObjectStore;
 use std::sync::Arc;
-use url::Url;
 use uuid::Uuid;
 
 /// 2026-11-23 00:00:00 UTC.
@@ -24,7 +23,7 @@ const DAY: Timestamp = 1_795_392_000_000_000;
 const SECOND: Timestamp = 1_000_000;
 
 fn tables(store: Arc<dyn ObjectStore>) -> Tables {
-    Tables::over(store, Url::parse("memory:///").unwrap())
+    Tables::over(store)
 }
 
 fn date() -> NaiveDate {
