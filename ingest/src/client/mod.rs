@@ -13,8 +13,6 @@ mod options;
 mod outbound;
 mod refusals;
 mod state;
-#[cfg(test)]
-mod tests;
 mod window;
 
 pub use options::{ClientError, ClientOptions, Keep, Summary, dial};

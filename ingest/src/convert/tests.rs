@@ -113,3 +113,39 @@ proptest! {
         prop_assert_eq!(convert(FieldType::Float64, float, narrow).unwrap(), raw);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn mutated_blocks_never_panic(
+        same in any::<bool>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+        truncate in any::<bool>(),
+    ) {
+        let sent = layout(&[("a", FieldType::Int32), ("b", decimal(9, 3)), ("c", FieldType::Float64)]);
+        let other = layout(&[("a", FieldType::Int8), ("b", decimal(12, 1))]);
+        let admitted = Arc::new(if same { sent.clone() } else { other });
+        let mut builder = BlockBuilder::new(Arc::new(sent.clone()));
+        for (series, time) in [(1, 5), (0, 6), (1, 7)] {
+            builder.row(series, time);
+            builder.set(1, Value::Int(time)).unwrap();
+        }
+        let mut bytes = builder.finish().to_vec();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if truncate {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let plan = Plan::new(sent, admitted).unwrap();
+        if let Ok((Some(block), _)) = plan.apply(bytes.into(), &(0..=1_000)) {
+            for (row, column) in (0..block.rows()).flat_map(|r| [(r, 0), (r, 1)]) {
+                block.raw(column, row);
+            }
+            prop_assert!(block.out_of_digits().is_empty());
+        }
+    }
+}

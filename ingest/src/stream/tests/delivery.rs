@@ -1,0 +1,197 @@
+//! Frames arrive once, in order, whatever breaks on the way.
+
+use super::harness::*;
+use crate::client::{ClientError, ClientOptions, Keep, StreamClient, dial};
+use crate::frame::Reason;
+use std::time::Duration;
+use warpline_storage::Acknowledged;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_become_rows_and_are_acknowledged() {
+    let server = TestServer::start().await;
+    let mut client = server.client("n1").await;
+    let layout = layout();
+    let number = client.define(layout.clone()).await.unwrap();
+    for second in 0..100 {
+        client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+    }
+    let summary = client.finish().await.unwrap();
+    assert_eq!((summary.frames, summary.acknowledged.durable), (100, 100));
+    assert!(summary.refusals.is_empty());
+    assert_eq!(server.storage.metrics().rows, 800);
+    let counts = server.service.metrics().counts();
+    assert_eq!((counts.frames, counts.rows, counts.values), (100, 800, 1_600));
+    assert_eq!((counts.open, counts.streams, counts.failed), (0, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_loses_and_doubles_nothing() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::start(server.address).await;
+    let mut client =
+        StreamClient::connect(url_of(proxy.address), producer("n1"), options()).await.unwrap();
+    let layout = layout();
+    let number = client.define(layout.clone()).await.unwrap();
+    for second in 0..2_000 {
+        client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+        if second % 300 == 150 {
+            proxy.cut();
+        }
+    }
+    let summary = client.finish().await.unwrap();
+    assert!(summary.reconnects > 0, "the connection was cut");
+    assert_eq!(summary.acknowledged.durable, 2_000);
+    assert_eq!(server.storage.metrics().rows, 16_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_server_goes_on_where_it_stood() {
+    let mut server = TestServer::start().await;
+    let mut client = server.client("n1").await;
+    let layout = layout();
+    let number = client.define(layout.clone()).await.unwrap();
+    for second in 0..300 {
+        client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+        if second == 100 {
+            server = server.restart().await;
+        }
+    }
+    let summary = client.finish().await.unwrap();
+    assert_eq!(summary.acknowledged.durable, 300);
+    server.storage.flush().await.unwrap();
+    let snapshot = server.storage.snapshot();
+    let files = &snapshot.table("gpu").unwrap().files;
+    assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 2_400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_producer_continues_its_sequence() {
+    let server = TestServer::start().await;
+    let layout = layout();
+    for round in 0..3 {
+        let mut client = server.client("n1").await;
+        assert_eq!(client.next_sequence(), round * 10 + 1);
+        let number = client.define(layout.clone()).await.unwrap();
+        for second in 0..10 {
+            let second = second + round as i64 * 10;
+            client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+        }
+        client.finish().await.unwrap();
+    }
+    assert_eq!(server.storage.metrics().rows, 240);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_with_its_own_numbers_resends_harmlessly() {
+    let server = TestServer::start().await;
+    let layout = layout();
+    for _ in 0..2 {
+        let own = ClientOptions { start: Some(1), ..options() };
+        let mut client = StreamClient::connect(server.url(), producer("n1"), own).await.unwrap();
+        let number = client.define(layout.clone()).await.unwrap();
+        for second in 0..10 {
+            client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+        }
+        client.finish().await.unwrap();
+    }
+    assert_eq!(server.storage.metrics().rows, 80);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_is_told_and_frees_what_is_kept() {
+    let server = TestServer::start().await;
+    let keep = Keep::Stored { bytes: 1 << 20 };
+    let options = ClientOptions { keep, ..options() };
+    let mut client = StreamClient::connect(server.url(), producer("n1"), options).await.unwrap();
+    let layout = layout();
+    let number = client.define(layout.clone()).await.unwrap();
+    for second in 0..5 {
+        client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+    }
+    let mut acknowledged = client.acknowledged();
+    acknowledged.wait_for(|now| now.durable == 5).await.unwrap();
+    server.storage.flush().await.unwrap();
+    let stored = acknowledged.wait_for(|now| now.stored == 5).await.map(|now| *now).unwrap();
+    assert_eq!(stored, Acknowledged { durable: 5, stored: 5 });
+    client.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_producers_share_one_connection() {
+    let server = TestServer::start().await;
+    let channel = dial(&server.url()).unwrap();
+    let layout = layout();
+    let streams = (0..300).map(|node| {
+        let (channel, layout) = (channel.clone(), layout.clone());
+        tokio::spawn(async move {
+            let name = producer(&format!("node-{node}"));
+            let mut client = StreamClient::connect_over(channel, name, options()).await.unwrap();
+            let number = client.define(layout.clone()).await.unwrap();
+            for second in 0..10 {
+                client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+            }
+            client.finish().await.unwrap()
+        })
+    });
+    for stream in streams.collect::<Vec<_>>() {
+        assert_eq!(stream.await.unwrap().acknowledged.durable, 10);
+    }
+    assert_eq!(server.service.metrics().counts().rows, 24_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_with_one_name_the_older_stops() {
+    let server = TestServer::start().await;
+    let mut older = server.client("n1").await;
+    let layout = layout();
+    let number = older.define(layout.clone()).await.unwrap();
+    older.send(vec![(number, tick(&layout, 0))]).await.unwrap();
+    older.acknowledged().wait_for(|now| now.durable == 1).await.unwrap();
+    let newer = server.client("n1").await;
+    assert_eq!(newer.next_sequence(), 2);
+    let error = older.finish().await.unwrap_err();
+    assert!(error.to_string().contains("another process"), "{error}");
+    newer.finish().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sending_waits_where_the_window_is_full() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::start(server.address).await;
+    let small = ClientOptions { window_frames: 4, ..options() };
+    let mut client =
+        StreamClient::connect(url_of(proxy.address), producer("n1"), small).await.unwrap();
+    let layout = layout();
+    let number = client.define(layout.clone()).await.unwrap();
+    for second in 0..200 {
+        client.send(vec![(number, tick(&layout, second))]).await.unwrap();
+        let durable = client.acknowledged().borrow().durable;
+        assert!(client.next_sequence() - 1 - durable <= 5, "at most the window is under way");
+    }
+    assert_eq!(client.finish().await.unwrap().acknowledged.durable, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_server_is_told_within_the_patience() {
+    let address = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let options = ClientOptions { patience: Duration::from_millis(300), ..options() };
+    let error = StreamClient::connect(url_of(address), producer("n1"), options).await.unwrap_err();
+    let ClientError::Unreachable { reason, .. } = &error else { panic!("{error}") };
+    assert!(reason.contains("connect"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_beyond_the_limit_is_the_senders_error_alone() {
+    let server = TestServer::start().await;
+    let mut client = server.client("n1").await;
+    let layout = layout();
+    let number = client.define(layout.clone()).await.unwrap();
+    let error = client.send(vec![(number, vec![0; 17 << 20].into())]).await.unwrap_err();
+    assert!(matches!(error, ClientError::TooLarge { limit: 16_777_216, .. }), "{error}");
+    client.send(vec![(number, tick(&layout, 0))]).await.unwrap();
+    let summary = client.finish().await.unwrap();
+    assert_eq!((summary.acknowledged.durable, summary.refusals.count(Reason::Block)), (1, 0));
+}
