@@ -36,8 +36,6 @@ pub struct WireLimits {
     pub series: usize,
     /// How long a new stream may wait with its Hello.
     pub hello: Duration,
-    /// How far in the future a row's time may lie.
-    pub future: Duration,
 }
 
 impl Default for WireLimits {
@@ -48,7 +46,6 @@ impl Default for WireLimits {
             layouts: 1 << 16,
             series: 1 << 20,
             hello: Duration::from_secs(10),
-            future: Duration::from_mins(5),
         }
     }
 }

@@ -16,7 +16,6 @@ use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::SystemTime;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use warpline_storage::model::{
@@ -260,7 +259,8 @@ impl<'a> Session<'a> {
             let text = format!("a frame has sequence {sequence}; use 1 to {MAX_SEQUENCE}");
             return Err(Status::invalid_argument(text));
         }
-        let times = self.times();
+        let times = self.server.storage.accepted_times();
+        let times = times.first..=times.last;
         let blocks = frame.blocks();
         let mut taken = Vec::with_capacity(blocks.len());
         for (number, bytes) in blocks {
@@ -268,12 +268,6 @@ impl<'a> Session<'a> {
         }
         self.count_blocks(&taken);
         self.append(sequence, taken).await
-    }
-
-    fn times(&self) -> RangeInclusive<Timestamp> {
-        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-        let latest = now.saturating_add(self.server.limits.future).as_micros();
-        0..=Timestamp::try_from(latest).unwrap_or(Timestamp::MAX)
     }
 
     /// The block as it is stored, if anything of it is.

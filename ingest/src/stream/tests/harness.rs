@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
@@ -31,6 +31,7 @@ pub(super) struct TestServer {
     pub(super) storage: Storage,
     pub(super) service: StreamService,
     pub(super) address: SocketAddr,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
     dir: Arc<TempDir>,
 }
@@ -51,22 +52,23 @@ impl TestServer {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Server::builder().max_concurrent_streams(1_000).add_service(service.clone());
+        let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            router.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+            let stopped = async { drop(stopped.await) };
+            let incoming = TcpIncoming::from(listener);
+            router.serve_with_incoming_shutdown(incoming, stopped).await.unwrap();
         });
-        Self { storage, service, address, task, dir }
+        Self { storage, service, address, stop, task, dir }
     }
 
     /// Stops and starts again over the same log and tables.
     pub(super) async fn restart(self) -> Self {
-        self.service.stop();
-        self.storage.close().await.unwrap();
-        self.task.abort();
-        drop(self.task.await);
-        let (address, dir) = (self.address, self.dir);
-        drop((self.service, self.storage));
-        // Handlers that are just ending still hold the store.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let Self { storage, service, address, stop, task, dir } = self;
+        service.stop();
+        stop.send(()).unwrap();
+        task.await.unwrap();
+        storage.close().await.unwrap();
+        drop((service, storage));
         Self::start_on(address, dir, WireLimits::default()).await
     }
 
