@@ -155,8 +155,7 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(http, ready.clone(), stopped.clone()));
         let storage = Storage::open(config.storage_options()?).await?;
-        let limits = WireLimits { future: config.storage.future_limit.0, ..WireLimits::default() };
-        let streams = stream_service(storage.clone(), limits);
+        let streams = stream_service(storage.clone(), WireLimits::default());
         let engine = Engine::new(storage.clone(), &config.engine_options())?;
         tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
         tasks.spawn(failure_of(storage.clone()));

@@ -18,8 +18,8 @@ pub(super) async fn run(shared: Arc<Shared>, channel: Channel) {
     let (first, last) = shared.backoff;
     let mut wait = first;
     loop {
-        let mut welcomed = false;
-        let status = match stream(&shared, &channel, &mut welcomed).await {
+        let mut progressed = false;
+        let status = match stream(&shared, &channel, &mut progressed).await {
             Ok(()) => Status::unavailable("the server closed the stream"),
             Err(failure) => failure,
         };
@@ -33,17 +33,18 @@ pub(super) async fn run(shared: Arc<Shared>, channel: Channel) {
             return;
         }
         tracing::debug!(reason, "the stream broke; connecting again");
-        wait = if welcomed { first } else { wait };
+        wait = if progressed { first } else { wait };
         tokio::time::sleep(jittered(wait)).await;
         wait = (wait * 2).min(last);
     }
 }
 
-/// One connection, from Hello to its end.
+/// One connection, from Hello to its end. A store that has failed welcomes and takes nothing, so
+/// that only an acknowledgement counts as progress.
 async fn stream(
     shared: &Arc<Shared>,
     channel: &Channel,
-    welcomed: &mut bool,
+    progressed: &mut bool,
 ) -> Result<(), Status> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(describe(&error)))?;
@@ -51,23 +52,25 @@ async fn stream(
     let outbound = Outbound { shared: shared.clone(), connection };
     let path = PathAndQuery::from_static(STREAM_PATH);
     let answers = grpc.streaming(Request::new(outbound), path, BytesCodec).await?;
-    read(shared, answers.into_inner(), welcomed).await
+    read(shared, answers.into_inner(), progressed).await
 }
 
 async fn read(
     shared: &Shared,
     mut answers: Streaming<Bytes>,
-    welcomed: &mut bool,
+    progressed: &mut bool,
 ) -> Result<(), Status> {
     while let Some(message) = answers.message().await? {
         let message = decode(&message).map_err(|e| Status::data_loss(e.to_string()))?;
         match message {
             Message::Welcome(welcome) => {
                 check_version(&welcome)?;
-                *welcomed = true;
                 shared.welcome(welcome);
             }
-            Message::Acknowledge(now) => shared.acknowledge(now),
+            Message::Acknowledge(now) => {
+                *progressed = true;
+                shared.acknowledge(now);
+            }
             Message::Refusal(refusal) => {
                 tracing::warn!(
                     reason = refusal.reason.name(),

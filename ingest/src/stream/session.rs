@@ -16,6 +16,7 @@ use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use warpline_storage::model::{
@@ -25,6 +26,9 @@ use warpline_storage::{Acknowledged, ErrorKind, StorageError};
 
 /// Leaves room to count on.
 const MAX_SEQUENCE: Sequence = i64::MAX as Sequence;
+
+/// How often a stream that waits for its rows looks whether the store has failed.
+const FAILURE_CHECK: Duration = Duration::from_secs(1);
 
 type Outbox = mpsc::Sender<Result<Bytes, Status>>;
 
@@ -162,11 +166,23 @@ impl<'a> Session<'a> {
         inbound: &mut Streaming<Bytes>,
         turn: &mut Turn,
         out: &Outbox,
-        mut acknowledged: watch::Receiver<Acknowledged>,
+        acknowledged: watch::Receiver<Acknowledged>,
     ) -> Result<(), Status> {
         let outcome = self.read(inbound, turn, out).await;
-        let settled = acknowledged.wait_for(|now| now.durable >= self.taken).await.is_ok();
-        if settled { outcome } else { Err(Status::unavailable("the store has closed")) }
+        self.settle(acknowledged).await?;
+        outcome
+    }
+
+    /// Waits until all that was taken is durable, or never will be.
+    async fn settle(&self, mut acknowledged: watch::Receiver<Acknowledged>) -> Result<(), Status> {
+        loop {
+            let durable = acknowledged.wait_for(|now| now.durable >= self.taken);
+            match tokio::time::timeout(FAILURE_CHECK, durable).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(_)) => return Err(Status::unavailable("the store has closed")),
+                Err(_) => self.server.storage.failure().map_or(Ok(()), |e| Err(status_of(e)))?,
+            }
+        }
     }
 
     async fn read(
@@ -190,12 +206,12 @@ impl<'a> Session<'a> {
         count_message(self.server, message);
         match frame::decode(message).map_err(|error| malformed(&error))? {
             Message::Frame(frame) => self.take_frame(frame).await,
-            Message::Define(define) => self.take_layout(define).await,
+            Message::Define(define) => self.take_layout(define),
             _ => Err(Status::invalid_argument("after Hello a producer sends Define and Frame")),
         }
     }
 
-    async fn take_layout(&mut self, define: Define<'_>) -> Result<(), Status> {
+    fn take_layout(&mut self, define: Define<'_>) -> Result<(), Status> {
         let number = define.number();
         let layout = match self.check_layout(define) {
             Ok(layout) => layout,
