@@ -7,7 +7,7 @@ use super::fields::{Field, Sheet};
 use super::load::{IDLE_MIB, Load, RESERVED_MIB, SLOWDOWN, Traits};
 use super::noise::{derive, mix, spread};
 use super::rhythm::Rhythm;
-use super::schedule::{Kind, MINUTE, Segment, segment_at};
+use super::schedule::{Kind, MINUTE, Schedule, Segment, segment_at};
 use warpline_storage::model::Timestamp;
 
 /// Counters that grow with time and work.
@@ -77,7 +77,7 @@ pub(super) struct Gpu {
 impl Gpu {
     /// The GPU at `time`, up since `booted`. Costs a walk over the segments since then.
     pub(super) fn new(
-        seed: u64,
+        schedule: Schedule,
         number: u64,
         traits: Traits,
         booted: Timestamp,
@@ -87,7 +87,7 @@ impl Gpu {
             traits,
             number,
             booted,
-            segment: segment_at(seed, number, booted),
+            segment: segment_at(schedule, number, booted),
             begun: booted,
             rhythm: None,
             load: Load::default(),
@@ -98,7 +98,7 @@ impl Gpu {
             faults_until: Timestamp::MIN,
         };
         gpu.settle();
-        gpu.advance(seed, time);
+        gpu.advance(schedule, time);
         gpu
     }
 
@@ -107,12 +107,12 @@ impl Gpu {
     }
 
     /// Moves on to the segment of a later `time`; says whether that is another one.
-    pub(super) fn advance(&mut self, seed: u64, time: Timestamp) -> bool {
+    pub(super) fn advance(&mut self, schedule: Schedule, time: Timestamp) -> bool {
         let moved = time >= self.segment.until;
         while time >= self.segment.until {
             self.leave();
             self.begun = self.segment.until;
-            self.segment = segment_at(seed, self.number, self.begun);
+            self.segment = segment_at(schedule, self.number, self.begun);
             self.settle();
         }
         moved

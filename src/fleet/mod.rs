@@ -27,6 +27,7 @@ pub use fields::FIELD_COUNT;
 pub use node::{Node, Scrape};
 
 use names::Names;
+use schedule::Schedule;
 use std::sync::Arc;
 use warpline_storage::model::Timestamp;
 
@@ -102,13 +103,15 @@ pub struct Fleet(Arc<Inner>);
 struct Inner {
     spec: FleetSpec,
     key: u64,
+    schedule: Schedule,
     names: Names,
 }
 
 impl Fleet {
     pub fn new(spec: FleetSpec) -> Self {
         let (key, names) = (noise::mix(spec.seed), Names::new(&spec));
-        Self(Arc::new(Inner { spec, key, names }))
+        let schedule = Schedule::new(key, spec.gpus);
+        Self(Arc::new(Inner { spec, key, schedule, names }))
     }
 
     pub fn spec(&self) -> &FleetSpec {

@@ -103,7 +103,7 @@ impl Node {
             self.boot(time);
         }
         for row in 0..self.gpus.len() {
-            if self.gpus[row].advance(self.fleet.0.key, time) {
+            if self.gpus[row].advance(self.fleet.0.schedule, time) {
                 self.gpus[row].write_lasting(row, &mut self.sheet);
                 self.layout = None;
             }
@@ -130,7 +130,7 @@ impl Node {
         self.gpus = (first..first + self.fleet.gpus_on(self.index))
             .map(|gpu| {
                 let traits = Traits::new(derive(self.key, gpu), model, gpu == hot);
-                Gpu::new(self.fleet.0.key, gpu, traits, self.uptime.from, time)
+                Gpu::new(self.fleet.0.schedule, gpu, traits, self.uptime.from, time)
             })
             .collect();
         for (row, gpu) in self.gpus.iter_mut().enumerate() {

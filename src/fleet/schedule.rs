@@ -10,7 +10,7 @@ use warpline_storage::model::Timestamp;
 pub(super) const SECOND: i64 = 1_000_000;
 pub(super) const MINUTE: i64 = 60 * SECOND;
 pub(super) const HOUR: i64 = 60 * MINUTE;
-const POD_GPUS: u64 = 8_192;
+const MOST_POD_GPUS: u64 = 8_192;
 const SLOT: i64 = 16 * HOUR;
 const SHORTEST: i64 = 40 * MINUTE;
 /// Chance, in thousandths, that 1, 2, 4, ... 8,192 GPUs are one job and not halved.
@@ -54,9 +54,28 @@ struct Rectangle {
     length: i64,
 }
 
+/// Where a fleet's jobs are drawn from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    seed: u64,
+    /// A power of two: a small fleet is one small pod.
+    pod_gpus: u64,
+    /// No job has more GPUs than these.
+    largest: u64,
+}
+
+impl Schedule {
+    pub(super) fn new(seed: u64, fleet_gpus: u64) -> Self {
+        let pod_gpus = fleet_gpus.next_power_of_two().min(MOST_POD_GPUS);
+        // A small fleet too runs several jobs at any time.
+        let largest = if pod_gpus < MOST_POD_GPUS { (pod_gpus / 4).max(1) } else { pod_gpus };
+        Self { seed, pod_gpus, largest }
+    }
+}
+
 /// What `gpu` does at `time`.
-pub(super) fn segment_at(seed: u64, gpu: u64, time: Timestamp) -> Segment {
-    let rectangle = rectangle_at(seed, gpu, time);
+pub(super) fn segment_at(schedule: Schedule, gpu: u64, time: Timestamp) -> Segment {
+    let rectangle = rectangle_at(schedule, gpu, time);
     let (run, job, xid) = rectangle.plan(gpu);
     let end = rectangle.from + rectangle.length;
     let (from, until) = run;
@@ -69,15 +88,16 @@ pub(super) fn segment_at(seed: u64, gpu: u64, time: Timestamp) -> Segment {
     }
 }
 
-fn rectangle_at(seed: u64, gpu: u64, time: Timestamp) -> Rectangle {
-    let pod = gpu / POD_GPUS;
+fn rectangle_at(schedule: Schedule, gpu: u64, time: Timestamp) -> Rectangle {
+    let Schedule { seed, pod_gpus, largest } = schedule;
+    let pod = gpu / pod_gpus;
     let pod_key = derive(seed, pod);
     let offset = Draw::new(pod_key).between(0, SLOT);
     let slot = (time - offset).div_euclid(SLOT);
     let mut rectangle = Rectangle {
         key: derive(pod_key, slot.cast_unsigned()),
-        first: pod * POD_GPUS,
-        gpus: POD_GPUS,
+        first: pod * pod_gpus,
+        gpus: pod_gpus,
         from: slot * SLOT + offset,
         length: SLOT,
     };
@@ -85,7 +105,8 @@ fn rectangle_at(seed: u64, gpu: u64, time: Timestamp) -> Rectangle {
         let mut draw = Draw::new(rectangle.key);
         if rectangle.length >= 2 * SHORTEST && draw.chance(350) {
             rectangle = rectangle.half_of_time(time);
-        } else if draw.chance(ONE_JOB[rectangle.gpus.ilog2() as usize]) {
+        } else if rectangle.gpus <= largest && draw.chance(ONE_JOB[rectangle.gpus.ilog2() as usize])
+        {
             return rectangle;
         } else {
             rectangle = rectangle.half_of_gpus(gpu);
