@@ -15,9 +15,41 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
 
 /// Batches on their way from the query threads to the client: enough to overlap the two.
 const BATCHES_AHEAD: usize = 2;
+
+/// When a statement must be done. Kept by the client's side of it: operators can compute for long
+/// without a pause, and then nothing on the query threads would notice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(limit: Duration) -> Self {
+        Self { at: Instant::now() + limit, limit }
+    }
+
+    /// What the work comes to, or that its time is over.
+    pub(crate) async fn bound<T>(
+        self,
+        work: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        match tokio::time::timeout_at(self.at, work).await {
+            Ok(end) => end,
+            Err(_) => Err(self.passed()),
+        }
+    }
+
+    fn passed(self) -> QueryError {
+        let text =
+            format!("canceling statement due to statement timeout: it ran for {:?}", self.limit);
+        QueryError::new(QueryErrorKind::Timeout, text)
+    }
+}
 
 /// A statement's answer. The work stops when it is dropped.
 pub struct Answer {
@@ -26,6 +58,8 @@ pub struct Answer {
     batches: mpsc::Receiver<RecordBatch>,
     /// `None` after its end has been told.
     work: Option<Work>,
+    deadline: Deadline,
+    alarm: Pin<Box<Sleep>>,
 }
 
 impl fmt::Debug for Answer {
@@ -53,48 +87,50 @@ impl Stream for Answer {
     type Item = Result<RecordBatch, QueryError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(batch) = self.first.take() {
+        let this = &mut *self;
+        if let Some(batch) = this.first.take() {
             return Poll::Ready(Some(Ok(batch)));
         }
-        if let Some(batch) = std::task::ready!(self.batches.poll_recv(context)) {
-            return Poll::Ready(Some(Ok(batch)));
-        }
-        let Some(work) = &mut self.work else {
+        let Some(work) = &mut this.work else {
             return Poll::Ready(None);
         };
-        let end = std::task::ready!(Pin::new(work).poll(context));
-        self.work = None;
+        let work = Pin::new(work);
+        let end = match this.batches.poll_recv(context) {
+            Poll::Ready(Some(batch)) => return Poll::Ready(Some(Ok(batch))),
+            Poll::Ready(None) => work.poll(context),
+            Poll::Pending => Poll::Pending,
+        };
+        let end = match end {
+            Poll::Pending => {
+                std::task::ready!(this.alarm.as_mut().poll(context));
+                Err(this.deadline.passed())
+            }
+            Poll::Ready(end) => end,
+        };
+        this.work = None;
         Poll::Ready(end.err().map(Err))
     }
 }
 
-/// Runs the plan within `limit`. A statement that fails before its first batch fails here, so
-/// that an answer's head can still say so.
+/// Runs the plan. A statement that fails before its first batch fails here, so that an answer's
+/// head can still say so.
 pub(crate) async fn run(
     threads: &Handle,
     plan: Plan,
-    limit: Duration,
+    deadline: Deadline,
 ) -> Result<Answer, QueryError> {
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
     let schema = Arc::clone(&plan.schema);
-    let work = threads.spawn(async move {
-        let statement = drive(plan.physical, plan.context, sender);
-        match tokio::time::timeout(limit, statement).await {
-            Ok(end) => end,
-            Err(_) => Err(QueryError::new(
-                QueryErrorKind::Timeout,
-                format!("canceling statement due to statement timeout: it ran for {limit:?}"),
-            )),
-        }
-    });
+    let work = threads.spawn(drive(plan.physical, plan.context, sender));
     let mut work = Some(Work::new(work));
-    let first = batches.recv().await;
+    let first = deadline.bound(async { Ok(batches.recv().await) }).await?;
     if first.is_none()
         && let Some(work) = work.take()
     {
-        work.await?;
+        deadline.bound(work).await?;
     }
-    Ok(Answer { schema, first, batches, work })
+    let alarm = Box::pin(tokio::time::sleep_until(deadline.at));
+    Ok(Answer { schema, first, batches, work, deadline, alarm })
 }
 
 /// Sends batch after batch until the end or until nobody takes them any more.

@@ -1,11 +1,12 @@
 //! The engine: statements in, record batches out, on threads and memory of its own.
 
-use crate::answer::{Answer, Work, run};
+use crate::answer::{Answer, Deadline, Work, run};
 use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SnapshotSchema, Source};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
 use crate::functions;
-use crate::statement::{Statement, parse_one};
+use crate::scan::Footers;
+use crate::statement::{Plan, Statement, parse_one};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     SchemaProvider,
@@ -32,6 +33,8 @@ use warpline_storage::{Snapshot, Storage};
 pub struct EngineOptions {
     /// Memory of all running queries together; past it they spill, and fail where they cannot.
     pub memory_bytes: usize,
+    /// Memory for footers of data files, which queries share.
+    pub footer_bytes: usize,
     /// Where queries spill; the system's temporary folder unless given.
     pub spill_dir: Option<PathBuf>,
     /// Threads for queries alone, and into how many parts a query is cut.
@@ -44,6 +47,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             memory_bytes: 1 << 30,
+            footer_bytes: 128 << 20,
             spill_dir: None,
             threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
             timeout: Duration::from_mins(5),
@@ -116,16 +120,30 @@ impl Engine {
 
     /// Answers one statement over the newest snapshot.
     pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
+        let deadline = self.deadline(None);
         let parsed = parse_one(&self.inner.parser, sql)?;
         let statement = self.statement();
-        let prepared = self.on_query_threads(async move { statement.plan(parsed).await }).await?;
-        self.execute(prepared).await
+        let plan = self.on_query_threads(async move { statement.plan(parsed).await });
+        self.execute(deadline.bound(plan).await?, deadline).await
+    }
+
+    /// How many tasks work for queries at this moment.
+    pub fn running_tasks(&self) -> usize {
+        self.runtime().metrics().num_alive_tasks()
+    }
+
+    /// When a statement that begins now must be done; a client may ask for less time.
+    pub(crate) fn deadline(&self, own: Option<Duration>) -> Deadline {
+        Deadline::after(own.unwrap_or(self.inner.timeout).min(self.inner.timeout))
     }
 
     /// Runs a plan; the answer's first batch is ready or the statement is done when it returns.
-    pub(crate) async fn execute(&self, plan: crate::statement::Plan) -> Result<Answer, QueryError> {
-        let limit = plan.timeout.unwrap_or(self.inner.timeout).min(self.inner.timeout);
-        run(self.runtime(), plan, limit).await
+    pub(crate) async fn execute(
+        &self,
+        plan: Plan,
+        deadline: Deadline,
+    ) -> Result<Answer, QueryError> {
+        run(self.runtime(), plan, deadline).await
     }
 
     /// A context over the newest snapshot, for one statement.
@@ -190,6 +208,7 @@ fn session_config(options: &EngineOptions) -> SessionConfig {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_target_partitions(options.threads.max(1))
+        .with_extension(Arc::new(Footers::new(options.footer_bytes)))
 }
 
 fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {

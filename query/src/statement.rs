@@ -14,7 +14,6 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use std::sync::Arc;
-use std::time::Duration;
 use warpline_storage::Snapshot;
 
 /// Reads a text that must hold exactly one statement.
@@ -92,8 +91,6 @@ pub(crate) struct Plan {
     pub schema: SchemaRef,
     pub physical: Arc<dyn ExecutionPlan>,
     pub context: Arc<TaskContext>,
-    /// A limit of the client's own, below the engine's.
-    pub timeout: Option<Duration>,
 }
 
 impl Statement {
@@ -129,7 +126,7 @@ impl Statement {
         let physical = state.create_physical_plan(&plan).await;
         let physical = physical.map_err(|error| self.explained(error))?;
         let schema = physical.schema();
-        Ok(Plan { schema, physical, context: state.task_ctx(), timeout: None })
+        Ok(Plan { schema, physical, context: state.task_ctx() })
     }
 
     pub(crate) async fn physical_with(

@@ -14,3 +14,6 @@ mod rule;
 
 pub use aggregate::{Ask, ExactAggregate};
 pub use rule::ExactSums;
+
+#[cfg(test)]
+mod tests;

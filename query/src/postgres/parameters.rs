@@ -13,6 +13,14 @@ pub(super) fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>
         types.insert(number(&name), data_type.map(plain));
     }
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for bound in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(placeholder) = &**bound {
+                    let entry = types.entry(number(&placeholder.id)).or_default();
+                    entry.get_or_insert(DataType::Int64);
+                }
+            }
+        }
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Expr::Cast(cast) = expr

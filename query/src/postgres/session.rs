@@ -53,19 +53,14 @@ impl Session {
     async fn run(
         &self,
         client: &(impl ClientInfo + Sync),
-        mut plan: Plan,
+        plan: impl Future<Output = Result<Plan, QueryError>> + Send,
         format: &Format,
     ) -> PgWireResult<Response> {
-        plan.timeout = own_timeout(client);
-        let answer = self.engine.execute(plan).await.map_err(|error| refusal(&error))?;
+        let deadline = self.engine.deadline(own_timeout(client));
+        let answer = async { self.engine.execute(deadline.bound(plan).await?, deadline).await };
+        let answer = answer.await.map_err(|error| refusal(&error))?;
         let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
         rows(answer, format, &options)
-    }
-
-    async fn planned(&self, statement: ast::Statement) -> PgWireResult<Plan> {
-        let context = self.engine.statement();
-        let work = async move { context.plan(statement).await };
-        self.engine.on_query_threads(work).await.map_err(|error| refusal(&error))
     }
 }
 
@@ -110,7 +105,7 @@ impl SimpleQueryHandler for Session {
                     continue 'statements;
                 }
             }
-            let plan = self.planned(statement).await?;
+            let plan = self.engine.on_query_threads(async move { context.plan(statement).await });
             responses.push(self.run(client, plan, &Format::UnifiedText).await?);
         }
         Ok(responses)
@@ -155,7 +150,7 @@ impl ExtendedQueryHandler for Session {
             let plan = context.logical(statement).await?;
             context.physical_with(plan, &parameters).await
         };
-        let plan = self.engine.on_query_threads(work).await.map_err(|error| refusal(&error))?;
+        let plan = self.engine.on_query_threads(work);
         self.run(client, plan, &portal.result_column_format).await
     }
 }
@@ -196,8 +191,9 @@ impl QueryParser for Preparer {
             }
         }
         let parsed = statement.clone();
-        let work = async move { context.logical(parsed).await };
-        let plan = self.engine.on_query_threads(work).await.map_err(|error| refusal(&error))?;
+        let plan = self.engine.on_query_threads(async move { context.logical(parsed).await });
+        let plan = self.engine.deadline(own_timeout(client)).bound(plan).await;
+        let plan = plan.map_err(|error| refusal(&error))?;
         Ok(Some(Prepared { statement, plan }))
     }
 

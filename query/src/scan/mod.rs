@@ -12,11 +12,13 @@
 
 mod boxes;
 mod buffer;
+mod footers;
 mod plan;
 mod provider;
 mod resolve;
 mod times;
 
 pub use buffer::BufferExec;
+pub(crate) use footers::Footers;
 pub use provider::TableView;
 pub use resolve::ResolveExec;

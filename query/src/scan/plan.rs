@@ -1,6 +1,7 @@
 //! The pieces a table's scan is put together from.
 
 use super::boxes::overlap;
+use super::footers::{Footers, TypedFiles};
 use super::resolve::key_ordering;
 use crate::types::sql_schema;
 use arrow::datatypes::{DataType, SchemaRef};
@@ -22,6 +23,13 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use std::sync::Arc;
 use warpline_storage::{DataFile, TableSnapshot, TimeRange};
 
+/// Footers of a scan outside an engine; an engine shares its own between scans.
+const FOOTER_BYTES: usize = 16 << 20;
+
+/// The name scans know the store by. DataFusion looks a store up by scheme and host, which would
+/// make one of all local folders; files are read through the table's own store all the same.
+const STORE_URL: &str = "warpline://store";
+
 /// How the files of one table are read.
 #[derive(Debug)]
 pub(super) struct FileReader<'a> {
@@ -29,6 +37,7 @@ pub(super) struct FileReader<'a> {
     pub schema: SchemaRef,
     pub url: ObjectStoreUrl,
     pub options: TableParquetOptions,
+    pub files: Arc<TypedFiles>,
     pub groups: usize,
 }
 
@@ -39,12 +48,17 @@ impl<'a> FileReader<'a> {
             global: config.execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
-        state.runtime_env().register_object_store(&table.store_url, Arc::clone(&table.store));
+        let footers = state.config().get_extension::<Footers>();
+        let footers = footers.unwrap_or_else(|| Arc::new(Footers::new(FOOTER_BYTES)));
+        let files = TypedFiles::new(Arc::clone(&table.store), table.schema.arrow(), footers);
+        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        state.runtime_env().register_object_store(url.as_ref(), Arc::clone(&table.store));
         Ok(Self {
             table,
             schema: sql_schema(&table.schema),
-            url: ObjectStoreUrl::parse(&table.store_url)?,
+            url,
             options,
+            files: Arc::new(files),
             groups: config.execution.target_partitions,
         })
     }
@@ -57,29 +71,40 @@ impl<'a> FileReader<'a> {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let group = FileGroup::new(files.iter().map(|file| partitioned(file)).collect());
-        let builder = self.builder(files, columns)?.with_limit(limit);
+        let builder = self.builder(files, columns, None)?.with_limit(limit);
         let config = builder.with_file_groups(group.split_files(self.groups)).build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    /// One file by identity, then time.
+    /// One file by identity, then time. Rows that fail `predicate`, which is over the table's
+    /// schema, may be left out.
     pub(super) fn ordered(
         &self,
         file: &DataFile,
         columns: &[usize],
+        predicate: Arc<dyn PhysicalExpr>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let keys = key_columns(self.table);
         let ordering = key_ordering(&self.schema, &keys).into_iter().collect();
-        let builder = self.builder(&[file], columns)?;
+        let builder = self.builder(&[file], columns, Some(predicate))?;
         let config = builder.with_file(partitioned(file)).with_output_ordering(ordering).build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
     /// Row counts are declared inexact: the optimizer answers `count(*)` from exact ones, past
     /// any resolution of keys.
-    fn builder(&self, files: &[&DataFile], columns: &[usize]) -> Result<FileScanConfigBuilder> {
-        let source = ParquetSource::new(Arc::clone(&self.schema))
-            .with_table_parquet_options(self.options.clone());
+    fn builder(
+        &self,
+        files: &[&DataFile],
+        columns: &[usize],
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+    ) -> Result<FileScanConfigBuilder> {
+        let mut source = ParquetSource::new(Arc::clone(&self.schema))
+            .with_table_parquet_options(self.options.clone())
+            .with_parquet_file_reader_factory(Arc::clone(&self.files) as _);
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate);
+        }
         let rows: u64 = files.iter().map(|file| file.rows).sum();
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let statistics = Statistics::new_unknown(&self.schema)

@@ -9,16 +9,16 @@ use super::plan::{
 use super::resolve::{ResolveExec, key_ordering};
 use super::times::asked_times;
 use crate::types::sql_schema;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::lit;
+use datafusion::physical_expr::expressions::binary;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
@@ -80,7 +80,8 @@ struct Scan<'a> {
     asked: TimeRange,
     files: Vec<&'a DataFile>,
     boxes: Vec<TimeRange>,
-    key_filter: Arc<dyn PhysicalExpr>,
+    state: &'a dyn Session,
+    key_filter: Option<Expr>,
     /// What resolution reads: the key and `columns`, ascending.
     keyed: Vec<usize>,
 }
@@ -89,7 +90,7 @@ impl<'a> Scan<'a> {
     fn new(
         table: &'a TableSnapshot,
         schema: &'a SchemaRef,
-        state: &dyn Session,
+        state: &'a dyn Session,
         columns: Vec<usize>,
         filters: &[Expr],
     ) -> Result<Self> {
@@ -102,9 +103,9 @@ impl<'a> Scan<'a> {
         keyed.extend(&columns);
         keyed.sort_unstable();
         keyed.dedup();
-        let key_filter = key_filter(table, &schema.project(&keyed)?, state, filters)?;
+        let key_filter = key_filter(table, filters)?;
         let reader = FileReader::new(table, state)?;
-        Ok(Self { table, schema, reader, columns, asked, files, boxes, key_filter, keyed })
+        Ok(Self { table, schema, reader, columns, asked, files, boxes, state, key_filter, keyed })
     }
 
     fn plan(&self, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -167,29 +168,31 @@ impl<'a> Scan<'a> {
         let keys: Vec<usize> = key_columns(self.table).iter().map(|key| self.place(*key)).collect();
         let mut sources = Vec::new();
         for file in self.files_where(|file| meets_any(file.times, boxes)) {
-            sources.push(self.inside(boxes, self.reader.ordered(file, &self.keyed)?)?);
+            let predicate = self.inside(boxes, self.schema)?;
+            sources.push(self.reader.ordered(file, &self.keyed, predicate)?);
         }
-        let span = TimeRange { first: boxes[0].first, last: boxes[boxes.len() - 1].last };
         if self.table.buffer.times().is_some_and(|times| meets_any(times, boxes)) {
-            let slice = self.table.buffer.clone();
-            let ordering = key_ordering(&schema, &keys);
-            let columns = self.keyed.clone();
-            let buffer = BufferExec::new(slice, columns, vec![span], schema, ordering);
-            sources.push(self.inside(boxes, Arc::new(buffer))?);
+            let span = TimeRange { first: boxes[0].first, last: boxes[boxes.len() - 1].last };
+            let (slice, columns) = (self.table.buffer.clone(), self.keyed.clone());
+            let (ranges, ordering) = (vec![span], key_ordering(&schema, &keys));
+            let schema = Arc::clone(&schema);
+            sources.push(Arc::new(BufferExec::new(slice, columns, ranges, schema, ordering)));
         }
         let output = self.columns.iter().map(|column| self.place(*column)).collect();
-        Ok(Arc::new(ResolveExec::new(sources, keys, output)?))
+        let predicate = self.inside(boxes, &schema)?;
+        Ok(Arc::new(ResolveExec::new(sources, keys, output, predicate)?))
     }
 
-    /// Cuts a source to the boxes and to the filters that hold or fail for a whole key.
-    fn inside(
-        &self,
-        boxes: &[TimeRange],
-        source: Arc<dyn ExecutionPlan>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let times = within(boxes, &source.schema())?;
-        let source = filtered(times, source)?;
-        filtered(Arc::clone(&self.key_filter), source)
+    /// What holds or fails for a whole key: that its time is in the boxes, and the filters over
+    /// identity and time.
+    fn inside(&self, boxes: &[TimeRange], schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+        let times = within(boxes, schema)?;
+        let Some(filter) = &self.key_filter else {
+            return Ok(times);
+        };
+        let dfschema = DFSchema::try_from(Arc::clone(schema))?;
+        let filter = self.state.create_physical_expr(filter.clone(), &dfschema)?;
+        binary(times, Operator::And, filter, schema)
     }
 
     /// Where a column of the table stands in what resolution reads.
@@ -198,25 +201,13 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The filters over identity and time alone: below resolution no other may drop a row, because a
-/// later write of the row may change what the filter sees.
-fn key_filter(
-    table: &TableSnapshot,
-    schema: &Schema,
-    state: &dyn Session,
-    filters: &[Expr],
-) -> Result<Arc<dyn PhysicalExpr>> {
+/// The filters over identity and time alone.
+fn key_filter(table: &TableSnapshot, filters: &[Expr]) -> Result<Option<Expr>> {
     let is_key = |name: &str| name == "time" || table.schema.identity.iter().any(|k| &**k == name);
     let over_keys = filters.iter().filter(|filter| {
         filter.column_refs().iter().all(|column| is_key(&column.name)) && !filter.is_volatile()
     });
-    match conjunction(over_keys.cloned()) {
-        None => Ok(lit(true)),
-        Some(filter) => {
-            let schema = DFSchema::try_from(schema.clone())?;
-            state.create_physical_expr(unqualified(filter)?, &schema)
-        }
-    }
+    conjunction(over_keys.cloned()).map(unqualified).transpose()
 }
 
 /// The expression with columns by name alone.

@@ -4,8 +4,8 @@
 //! sources (earlier writes first); then of each run of equal keys every column takes its last
 //! value that is not NULL.
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{concat_batches, partition, take};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{concat_batches, filter_record_batch, partition, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::internal_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -40,6 +40,8 @@ pub struct ResolveExec {
     keys: Vec<usize>,
     /// The source columns that come out.
     output: Vec<usize>,
+    /// Holds or fails for a whole key: which rows are wanted.
+    predicate: Arc<dyn PhysicalExpr>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -47,10 +49,13 @@ pub struct ResolveExec {
 
 impl ResolveExec {
     /// `keys` are the identity columns and then time; `output` are the columns that come out.
+    /// `predicate` may be over key columns alone: below resolution no other may drop a row,
+    /// because a later write of the row may change what it sees.
     pub(super) fn new(
         sources: Vec<Arc<dyn ExecutionPlan>>,
         keys: Vec<usize>,
         output: Vec<usize>,
+        predicate: Arc<dyn PhysicalExpr>,
     ) -> Result<Self> {
         let Some(first) = sources.first() else {
             return internal_err!("nothing to resolve");
@@ -68,7 +73,7 @@ impl ResolveExec {
         );
         let metrics = ExecutionPlanMetricsSet::new();
         let properties = Arc::new(properties);
-        Ok(Self { sources, ordering, keys, output, schema, properties, metrics })
+        Ok(Self { sources, ordering, keys, output, predicate, schema, properties, metrics })
     }
 }
 
@@ -83,7 +88,8 @@ fn ascending(name: &str, index: usize) -> PhysicalSortExpr {
 
 impl DisplayAs for ResolveExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "ResolveExec: sources={}, key=[{}]", self.sources.len(), self.ordering)
+        let (sources, key) = (self.sources.len(), &self.ordering);
+        write!(f, "ResolveExec: sources={sources}, key=[{key}], predicate={}", self.predicate)
     }
 }
 
@@ -113,8 +119,9 @@ impl ExecutionPlan for ResolveExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for sort in &self.ordering {
-            if f(&sort.expr)? == TreeNodeRecursion::Stop {
+        let keys = self.ordering.iter().map(|sort| &sort.expr);
+        for expr in keys.chain([&self.predicate]) {
+            if f(expr)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
         }
@@ -126,7 +133,8 @@ impl ExecutionPlan for ResolveExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::new(children, self.keys.clone(), self.output.clone())?))
+        let (keys, output) = (self.keys.clone(), self.output.clone());
+        Ok(Arc::new(Self::new(children, keys, output, Arc::clone(&self.predicate))?))
     }
 
     fn with_new_children(
@@ -167,7 +175,7 @@ impl ResolveExec {
         let schema = numbered_schema(&self.sources[0].schema());
         let streams = self.sources.iter().zip(0..).map(|(source, number)| {
             let stream = source.execute(partition, Arc::clone(context))?;
-            Ok(numbered(stream, Arc::clone(&schema), number))
+            Ok(numbered(stream, Arc::clone(&self.predicate), Arc::clone(&schema), number))
         });
         let last = schema.fields().len() - 1;
         let mut ordering = self.ordering.clone();
@@ -191,19 +199,26 @@ fn numbered_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// The wanted rows with the number of their source.
 fn numbered(
     stream: SendableRecordBatchStream,
+    predicate: Arc<dyn PhysicalExpr>,
     schema: SchemaRef,
     number: u32,
 ) -> SendableRecordBatchStream {
     let target = Arc::clone(&schema);
     let stream = stream.map(move |batch| {
-        let batch = batch?;
+        let batch = wanted(&batch?, &predicate)?;
         let numbers: ArrayRef = Arc::new(UInt32Array::from_value(number, batch.num_rows()));
         let columns = batch.columns().iter().cloned().chain([numbers]).collect();
         Ok(RecordBatch::try_new(Arc::clone(&target), columns)?)
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, stream))
+}
+
+fn wanted(batch: &RecordBatch, predicate: &Arc<dyn PhysicalExpr>) -> Result<RecordBatch> {
+    let wanted = predicate.evaluate(batch)?.into_array(batch.num_rows())?;
+    Ok(filter_record_batch(batch, wanted.as_boolean())?)
 }
 
 /// Runs of equal keys become one row each. The last run of a batch waits for the next batch.

@@ -12,6 +12,7 @@ use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::parquet::file::properties::WriterProperties;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use url::Url;
@@ -130,7 +131,8 @@ pub(crate) async fn snapshot(files: &[FileRows]) -> Snapshot {
     let store = InMemory::new();
     let mut stored = Vec::new();
     for (number, file) in files.iter().enumerate().filter(|(_, file)| !file.rows.is_empty()) {
-        let path = Path::from(format!("gpu/date=2026-01-01/{number}.parquet"));
+        let unique = Uuid::new_v4();
+        let path = Path::from(format!("gpu/date=2026-01-01/{number}-{unique}.parquet"));
         let bytes = parquet(file);
         let times = file.rows.iter().map(|row| row.time * MICROS);
         let first = times.clone().min().expect("rows");
@@ -167,6 +169,12 @@ pub(crate) async fn engine(files: &[FileRows]) -> Engine {
     Engine::over(move || snapshot.clone(), &options()).expect("an engine")
 }
 
+/// An engine whose snapshot the test changes.
+pub(crate) fn engine_of(shown: &Arc<Mutex<Snapshot>>) -> Engine {
+    let shown = Arc::clone(shown);
+    Engine::over(move || shown.lock().clone(), &options()).expect("an engine")
+}
+
 /// The answer's rows as texts, NULL as `NULL`; doubles by their shortest exact text.
 pub(crate) async fn ask(engine: &Engine, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
     let batches = engine.query(sql).await?.collect().await?;
@@ -194,11 +202,4 @@ fn text(column: &ArrayRef, row: usize) -> String {
     }
     let options = FormatOptions::new();
     ArrayFormatter::try_new(column, &options).expect("a known type").value(row).to_string()
-}
-
-/// One value, from a statement that answers with one.
-pub(crate) async fn one(engine: &Engine, sql: &str) -> String {
-    let rows = ask(engine, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-    assert!(rows.len() == 1 && rows[0].len() == 1, "{sql}: {rows:?}");
-    rows[0][0].clone()
 }

@@ -1,5 +1,6 @@
-//! The query room over hand-made snapshots: Parquet files written here, no server.
+//! The query room over files written here, over a real store, and through real clients.
 
+mod clients;
 mod fixture;
 mod oracle;
-mod plans;
+mod store;

@@ -1,10 +1,13 @@
 //! Answers over random files, with rewrites, absences and two writers, against a naive reading
 //! of the rule "the last write of each field wins" and integer arithmetic.
 
-use crate::fixture::{FileRows, Row, ask, engine};
+use crate::fixture::{FileRows, Row, ask, engine_of, snapshot};
+use parking_lot::Mutex;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use warpline_query::Engine;
 use warpline_storage::FileKind;
 
 type Key = (String, String, i64);
@@ -13,30 +16,36 @@ type Key = (String, String, i64);
 fn resolved(files: &[FileRows]) -> Vec<Row> {
     let mut files: Vec<&FileRows> = files.iter().collect();
     files.sort_by_key(|file| (file.version, file.kind));
+    last_writes(files.into_iter().flat_map(|file| {
+        file.rows
+            .iter()
+            .cloned()
+            .map(|row| if file.narrow { Row { active: None, temp: None, ..row } } else { row })
+    }))
+}
+
+/// The last present value of each column wins.
+pub(crate) fn last_writes(writes: impl IntoIterator<Item = Row>) -> Vec<Row> {
     let mut rows: BTreeMap<Key, Row> = BTreeMap::new();
-    for file in files {
-        for new in &file.rows {
-            let key = (new.node.clone(), new.gpu.clone(), new.time);
-            let row = rows.entry(key).or_insert_with(|| Row {
-                node: new.node.clone(),
-                gpu: new.gpu.clone(),
-                time: new.time,
-                ..Row::default()
-            });
-            row.model = new.model.clone().or(row.model.take());
-            row.util = new.util.or(row.util);
-            row.energy = new.energy.or(row.energy);
-            row.power = new.power.or(row.power);
-            if !file.narrow {
-                row.active = new.active.or(row.active);
-                row.temp = new.temp.or(row.temp);
-            }
-        }
+    for new in writes {
+        let key = (new.node.clone(), new.gpu.clone(), new.time);
+        let row = rows.entry(key).or_default();
+        *row = Row {
+            model: new.model.or(row.model.take()),
+            util: new.util.or(row.util),
+            energy: new.energy.or(row.energy),
+            power: new.power.or(row.power),
+            active: new.active.or(row.active),
+            temp: new.temp.or(row.temp),
+            node: new.node,
+            gpu: new.gpu,
+            time: new.time,
+        };
     }
     rows.into_values().collect()
 }
 
-fn row() -> impl Strategy<Value = Row> {
+pub(crate) fn row() -> impl Strategy<Value = Row> {
     let tags = (0..3_u8, 0..2_u8, 0..40_i64, prop::option::of(0..2_u8));
     let values = (
         prop::option::of(-100..100_i16),
@@ -245,30 +254,18 @@ const STATEMENTS: [(&str, Answer); 24] = [
     }),
 ];
 
-#[test]
-fn answers_are_those_of_a_naive_reading() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut runner = TestRunner::new(Config { cases: 48, ..Config::default() });
-    let outcome = runner.run(&files(), |files| {
-        runtime.block_on(async {
-            let rows = resolved(&files);
-            let engine = engine(&files).await;
-            for (sql, answer) in STATEMENTS {
-                let got = ask(&engine, sql).await;
-                let got = got.map_err(|error| TestCaseError::fail(format!("{sql}: {error}")))?;
-                prop_assert_eq!(got, answer(&rows), "{}", sql);
-            }
-            check_bigint_sum(&engine, &rows).await
-        })
-    });
-    outcome.expect("every answer is right");
+/// Every statement's answer over the engine's present snapshot, against the rows it should hold.
+pub(crate) async fn check(engine: &Engine, rows: &[Row]) -> Result<(), TestCaseError> {
+    for (sql, answer) in STATEMENTS {
+        let got = ask(engine, sql).await;
+        let got = got.map_err(|error| TestCaseError::fail(format!("{sql}: {error}")))?;
+        prop_assert_eq!(got, answer(rows), "{}", sql);
+    }
+    check_bigint_sum(engine, rows).await
 }
 
 /// The sum of `energy` may leave BIGINT: then it is an error, never a wrapped number.
-async fn check_bigint_sum(
-    engine: &warpline_query::Engine,
-    rows: &[Row],
-) -> Result<(), TestCaseError> {
+async fn check_bigint_sum(engine: &Engine, rows: &[Row]) -> Result<(), TestCaseError> {
     let sum = sum_of(rows.iter(), energy);
     let got = ask(engine, "SELECT sum(energy) FROM gpu").await;
     match (sum.map(i64::try_from), got) {
@@ -278,4 +275,20 @@ async fn check_bigint_sum(
         (sum, got) => return Err(TestCaseError::fail(format!("{sum:?} but {got:?}"))),
     }
     Ok(())
+}
+
+#[test]
+fn answers_over_files_are_those_of_a_naive_reading() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let shown = Arc::new(Mutex::new(runtime.block_on(snapshot(&[]))));
+    let engine = engine_of(&shown);
+    let mut runner = TestRunner::new(Config { cases: 24, ..Config::default() });
+    let outcome = runner.run(&files(), |files| {
+        runtime.block_on(async {
+            let snapshot = snapshot(&files).await;
+            *shown.lock() = snapshot;
+            check(&engine, &resolved(&files)).await
+        })
+    });
+    outcome.unwrap();
 }

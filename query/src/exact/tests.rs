@@ -1,0 +1,148 @@
+//! Which aggregates plans hold, and that no plan holds one that could be wrong.
+
+use crate::engine::{Engine, EngineOptions};
+use crate::statement::parse_one;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::object_store::memory::InMemory;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::window::{PlainAggregateWindowExpr, SlidingAggregateWindowExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+use datafusion::physical_plan::{ExecutionPlan, WindowExpr};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use url::Url;
+use warpline_storage::model::{Field, FieldType, TableSchema};
+use warpline_storage::{BufferSlice, Snapshot, TableSnapshot};
+
+fn snapshot() -> Snapshot {
+    let field = |name: &str, field_type| Field { name: name.into(), field_type };
+    let schema = Arc::new(TableSchema {
+        table: "gpu".into(),
+        identity: vec!["node".into()],
+        attributes: Vec::new(),
+        fields: vec![
+            field("util", FieldType::Int8),
+            field("energy", FieldType::Int64),
+            field("power", FieldType::decimal(9, 3).unwrap()),
+            field("load", FieldType::Float64),
+        ],
+    });
+    let table = TableSnapshot {
+        schema: Arc::clone(&schema),
+        version: 0,
+        files: Arc::new([]),
+        buffer: BufferSlice::empty(schema),
+        store: Arc::new(InMemory::new()),
+        store_url: Url::parse("memory:///").unwrap(),
+    };
+    Snapshot::new(BTreeMap::from([("gpu".into(), Arc::new(table))]))
+}
+
+/// An aggregate as a plan holds it: its name and the type of its argument.
+type Held = (String, Option<DataType>);
+
+fn held(function: &AggregateFunctionExpr, input: &Schema) -> Held {
+    let argument = function.expressions().into_iter().next();
+    let argument = argument.and_then(|argument| argument.data_type(input).ok());
+    (function.fun().name().to_owned(), argument)
+}
+
+fn held_by_window(expr: &Arc<dyn WindowExpr>, input: &Schema) -> Option<Held> {
+    let plain = expr.as_any().downcast_ref::<PlainAggregateWindowExpr>();
+    let sliding = expr.as_any().downcast_ref::<SlidingAggregateWindowExpr>();
+    let function = plain
+        .map(PlainAggregateWindowExpr::get_aggregate_expr)
+        .or(sliding.map(SlidingAggregateWindowExpr::get_aggregate_expr))?;
+    Some(held(function, input))
+}
+
+fn aggregates(plan: &Arc<dyn ExecutionPlan>) -> Vec<Held> {
+    let mut found = Vec::new();
+    plan.apply(|node| {
+        if let Some(node) = node.downcast_ref::<AggregateExec>() {
+            let input = node.input_schema();
+            found.extend(node.aggr_expr().iter().map(|function| held(function, &input)));
+        }
+        if let Some(node) = node.downcast_ref::<WindowAggExec>() {
+            let input = node.input().schema();
+            found.extend(node.window_expr().iter().filter_map(|e| held_by_window(e, &input)));
+        }
+        if let Some(node) = node.downcast_ref::<BoundedWindowAggExec>() {
+            let input = node.input().schema();
+            found.extend(node.window_expr().iter().filter_map(|e| held_by_window(e, &input)));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .unwrap();
+    found
+}
+
+/// A sum or mean of DataFusion's own over what it gets wrong.
+fn is_unsafe((name, argument): &Held) -> bool {
+    let narrow = |t: &DataType| matches!(t, DataType::Decimal32(..) | DataType::Decimal64(..));
+    let wrong = |t: &DataType| t.is_integer() || narrow(t);
+    matches!(name.as_str(), "sum" | "avg") && argument.as_ref().is_none_or(wrong)
+}
+
+async fn names(engine: &Engine, sql: &str) -> Vec<String> {
+    let parsed = parse_one(engine.parser(), sql).unwrap();
+    let plan = engine.statement().plan(parsed).await;
+    let plan = plan.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let held = aggregates(&plan.physical);
+    assert!(!held.is_empty(), "{sql} has no aggregate");
+    assert!(!held.iter().any(is_unsafe), "{sql}: {held:?}");
+    held.into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn sums_of_fields_are_exact_wherever_they_stand() {
+    let snapshot = snapshot();
+    let engine = Engine::over(move || snapshot.clone(), &EngineOptions::default()).unwrap();
+    let exact = [
+        "SELECT sum(power) FROM gpu",
+        "SELECT avg(util), sum(energy), avg(power) FROM gpu",
+        "SELECT node, sum(power) FROM gpu GROUP BY node HAVING avg(power) > 3",
+        "SELECT sum(p) FROM (SELECT power AS p FROM gpu) t",
+        "WITH w AS (SELECT power AS p FROM gpu), v AS (SELECT p AS q FROM w) SELECT sum(q) FROM v",
+        "SELECT sum(a.power), avg(b.util) FROM gpu a JOIN gpu b ON a.time = b.time",
+        "SELECT sum(a.power) FROM gpu a LEFT JOIN gpu b USING (node)",
+        "SELECT sum(power) FROM gpu WHERE node IN (SELECT node FROM gpu GROUP BY node HAVING sum(util) > 1)",
+        "SELECT (SELECT sum(power) FROM gpu)",
+        "SELECT sum(power) OVER (PARTITION BY node ORDER BY time) FROM gpu",
+        "SELECT avg(util) OVER (ORDER BY time ROWS BETWEEN 3 PRECEDING AND CURRENT ROW) FROM gpu",
+        "SELECT sum(DISTINCT power), sum(power) FILTER (WHERE util > 3) FROM gpu",
+        "SELECT sum(DISTINCT power) FROM gpu",
+        "SELECT sum(p) FROM (SELECT power AS p FROM gpu UNION ALL SELECT power FROM gpu) t",
+        "SELECT sum(p) FROM (SELECT DISTINCT power AS p FROM gpu) t",
+        "SELECT sum(p) FROM (SELECT node, max(power) AS p FROM gpu GROUP BY node) t WHERE p > 1",
+        "SELECT sum(power::double), sum(util + 1) FROM gpu",
+        "SELECT node, time, sum(power) FROM gpu GROUP BY GROUPING SETS ((node), (time))",
+        "SELECT sum(power) FROM (SELECT * FROM gpu ORDER BY time LIMIT 5) t",
+    ];
+    for sql in exact {
+        let names = names(&engine, sql).await;
+        assert!(!names.iter().any(|name| name == "sum" || name == "avg"), "{sql}: {names:?}");
+        assert!(names.iter().any(|name| name.starts_with("exact_")), "{sql}: {names:?}");
+    }
+}
+
+#[tokio::test]
+async fn expressions_follow_float_rules_and_narrow_decimals_are_widened() {
+    let snapshot = snapshot();
+    let engine = Engine::over(move || snapshot.clone(), &EngineOptions::default()).unwrap();
+    let own = [
+        "SELECT sum(power * 2) FROM gpu",
+        "SELECT sum(load), avg(load) FROM gpu",
+        "SELECT sum(p) FROM (SELECT power / 3 AS p FROM gpu) t",
+        "SELECT sum(p) FROM (SELECT power AS p FROM gpu UNION ALL SELECT load FROM gpu) t",
+        "SELECT sum(p) FROM (SELECT DISTINCT ON (node) load AS p, power FROM gpu) t",
+        "SELECT sum(arrow_cast(load, 'Decimal32(9, 3)')) FROM gpu",
+        "SELECT avg(arrow_cast(load, 'Decimal64(15, 3)')) FROM gpu",
+    ];
+    for sql in own {
+        let names = names(&engine, sql).await;
+        assert!(!names.iter().any(|name| name.starts_with("exact_")), "{sql}: {names:?}");
+    }
+}

@@ -1,1 +1,0 @@
-//! What plans may and may not hold.

@@ -1,0 +1,95 @@
+//! The same answers over a real store: rows in the buffer, in files, or half and half.
+
+use crate::fixture::{MICROS, Row, options, schema};
+use crate::oracle::{check, last_writes, row};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use std::sync::Arc;
+use tempfile::TempDir;
+use warpline_query::Engine;
+use warpline_storage::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
+use warpline_storage::{Storage, StorageOptions};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<Row>),
+    Flush,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let append = prop::collection::vec(row(), 1..30).prop_map(Step::Append);
+    prop::collection::vec(prop_oneof![3 => append, 1 => Just(Step::Flush)], 0..8)
+}
+
+/// The layout of one row: its series alone, with its attributes.
+fn layout(row: &Row) -> Layout {
+    let schema = schema();
+    let fields = schema.fields.iter();
+    let columns =
+        fields.map(|f| Column { name: f.name.clone(), field_type: f.field_type }).collect();
+    let series = Series {
+        identity: vec![row.node.as_str().into(), row.gpu.as_str().into()],
+        attributes: vec![row.model.clone().unwrap_or_default().into()],
+    };
+    Layout::new(schema.table, schema.identity, schema.attributes, columns, vec![series]).unwrap()
+}
+
+fn block(storage: &Storage, row: &Row) -> Block {
+    let admission = storage.admit(&layout(row)).unwrap();
+    assert!(admission.refused.is_empty());
+    let mut builder = BlockBuilder::new(Arc::clone(&admission.layout));
+    builder.row(0, row.time * MICROS);
+    let stored = [
+        row.util.map(i64::from),
+        row.energy,
+        row.power.map(i64::from),
+        row.active,
+        row.temp.map(|temp| temp.to_bits().cast_signed()),
+    ];
+    for (column, value) in stored.into_iter().enumerate() {
+        if let Some(value) = value {
+            builder.set_stored(column, value);
+        }
+    }
+    Block::parse(admission.layout, builder.finish()).unwrap()
+}
+
+/// Appends the rows as one batch and waits until they are durable, and so visible.
+async fn append(storage: &Storage, sequence: u64, rows: &[Row]) {
+    let producer = ProducerId::new("p").unwrap();
+    let mut acknowledged = storage.producer(&producer);
+    let blocks = rows.iter().map(|row| block(storage, row)).collect();
+    storage.append(Batch { producer, sequence, blocks }).await.unwrap();
+    acknowledged.wait_for(|ack| ack.durable >= sequence).await.unwrap();
+}
+
+#[test]
+fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut runner = TestRunner::new(Config { cases: 12, ..Config::default() });
+    let outcome = runner.run(&steps(), |steps| {
+        runtime.block_on(async {
+            let dir = TempDir::new().unwrap();
+            let storage = Storage::open(StorageOptions::new(dir.path())).await.unwrap();
+            // The table is there before the first row, so that every statement can name it.
+            storage.admit(&layout(&Row::default())).unwrap();
+            let engine = Engine::new(storage.clone(), &options()).unwrap();
+            let mut written = Vec::new();
+            for (step, sequence) in steps.into_iter().zip(1..) {
+                match step {
+                    Step::Append(rows) => {
+                        append(&storage, sequence, &rows).await;
+                        written.extend(rows);
+                    }
+                    Step::Flush => storage.flush().await.unwrap(),
+                }
+            }
+            let checked = check(&engine, &last_writes(written.clone())).await;
+            storage.flush().await.unwrap();
+            let checked = checked.and(check(&engine, &last_writes(written)).await);
+            storage.close().await.unwrap();
+            checked
+        })
+    });
+    outcome.unwrap();
+}
