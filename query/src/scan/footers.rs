@@ -189,14 +189,15 @@ mod tests {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
 
-        let plain = ArrowReaderMetadata::load(&bytes::Bytes::from(bytes), Default::default());
+        let plain =
+            ArrowReaderMetadata::load(&bytes::Bytes::from(bytes), ArrowReaderOptions::default());
         let plain = plain.unwrap();
         let types = |schema: &Schema| -> Vec<_> {
             schema.fields().iter().map(|field| field.data_type().clone()).collect()
         };
         assert_ne!(types(plain.schema()), types(&batch.schema()));
         let footer = Arc::new(typed(plain.metadata(), &batch.schema()));
-        let read = ArrowReaderMetadata::try_new(footer, Default::default()).unwrap();
+        let read = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::default()).unwrap();
         assert_eq!(types(read.schema()), types(&batch.schema()));
     }
 }
