@@ -132,9 +132,9 @@ impl Config {
     pub fn engine_options(&self) -> EngineOptions {
         EngineOptions {
             memory_bytes: self.query.memory.0 as usize,
-            spill_dir: None,
             threads: self.query.threads.max(1),
             timeout: self.query.timeout.0,
+            ..EngineOptions::default()
         }
     }
 }
