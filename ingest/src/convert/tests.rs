@@ -1,3 +1,5 @@
+//! Values change type exactly or are refused; no block bytes make it panic.
+
 use super::{Plan, convert};
 use proptest::prelude::*;
 use std::sync::Arc;

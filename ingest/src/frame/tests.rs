@@ -1,3 +1,5 @@
+//! Messages come back as they were; any other bytes are refused without a panic.
+
 use super::*;
 use bytes::Bytes;
 use proptest::prelude::*;
