@@ -96,11 +96,16 @@ impl Writer {
                 }
             }
             Command::Sync(done) => self.syncs.push(done),
-            Command::Covered(position) => {
-                self.log.truncate(position)?;
-            }
+            Command::Covered(position) => self.forget(position),
         }
         Ok(())
+    }
+
+    /// A segment that cannot be deleted now is deleted after a later flush.
+    fn forget(&mut self, covered: Position) {
+        if let Err(error) = self.log.truncate(covered) {
+            tracing::warn!(%error, "covered log segments stay for now");
+        }
     }
 
     fn commit(&mut self) -> Result<(), StorageError> {
