@@ -1,4 +1,5 @@
 //! The query room over files written here, over a real store, and through real clients.
+#![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
 mod clients;
 mod fixture;

@@ -90,14 +90,12 @@ impl TableSchema {
     }
 
     fn admit_column(&mut self, column: &Column) -> Column {
-        match self.field(&column.name) {
-            Some(field) => Column { name: field.name.clone(), field_type: field.field_type },
-            None => {
-                let (name, field_type) = (column.name.clone(), column.field_type);
-                self.fields.push(Field { name, field_type });
-                column.clone()
-            }
+        if let Some(field) = self.field(&column.name) {
+            return Column { name: field.name.clone(), field_type: field.field_type };
         }
+        let (name, field_type) = (column.name.clone(), column.field_type);
+        self.fields.push(Field { name, field_type });
+        column.clone()
     }
 
     /// The field of that name; names differ by more than case.
