@@ -114,7 +114,7 @@ async fn feed(server: &Server) -> Facts {
 }
 
 /// The Python with the clients; `tests/run` installs it and says where it is.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let python = std::env::var_os("WARPLINE_TEST_PYTHON").map(PathBuf::from);
     if python.is_none() {
         eprintln!("NOT TESTED: WARPLINE_TEST_PYTHON is not set; tests/run installs and sets it");
@@ -122,7 +122,7 @@ fn python() -> Option<PathBuf> {
     python
 }
 
-async fn check(python: &Path, script: &str, arguments: Vec<String>) {
+pub(crate) async fn check(python: &Path, script: &str, arguments: Vec<String>) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
     let (python, shown) = (python.to_owned(), script.display().to_string());
     let run = move || Command::new(python).arg(script).args(arguments).output();

@@ -3,5 +3,6 @@
 mod audit;
 mod clients;
 mod house;
+mod import;
 mod kill;
 mod server;
