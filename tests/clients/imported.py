@@ -15,7 +15,7 @@ trace = duckdb.connect()
 trace.execute("SET TimeZone = 'UTC'")
 # A later row of a key wins, as in the table; which columns are numbers is DuckDB's own finding.
 trace.execute(
-    f"""CREATE TABLE trace AS SELECT * EXCLUDE (line), to_timestamp(time_ms / 1000.0) AS at
+    f"""CREATE TABLE trace AS SELECT * EXCLUDE (line), make_timestamptz(time_ms * 1000) AS moment
     FROM (SELECT *, row_number() OVER () AS line FROM read_csv('{path}'))
     QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY line DESC) = 1"""
 )
@@ -53,7 +53,7 @@ times = "count(*), count(DISTINCT {t}), min({t}), max({t})"
 compare(
     "times",
     f"SELECT {times.format(t='time')} FROM {table}",
-    f"SELECT {times.format(t='at')} FROM trace",
+    f"SELECT {times.format(t='moment')} FROM trace",
 )
 tag_texts = ", ".join(f"CAST({tag} AS VARCHAR)" for tag in tags)
 for name, kind in numbers:
