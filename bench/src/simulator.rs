@@ -22,6 +22,10 @@ pub(crate) struct Load {
     #[arg(long, default_value = "max")]
     pub(crate) speed: String,
 
+    /// First tick at full speed: the same data in every run. In real time it is now
+    #[arg(long, value_name = "TIME", default_value = "2026-11-20T00:00:00Z")]
+    pub(crate) start: String,
+
     /// Frames made ahead and replayed: the sender costs little, the data is less real
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) prepare: u64,
@@ -45,8 +49,14 @@ pub(crate) fn stream(
     gpus: u32,
     load: &Load,
 ) -> Result<Acknowledged, Failure> {
-    let output = Command::new(binary)
-        .args(["simulate", "--server", server, "--gpus", &gpus.to_string()])
+    let mut command = Command::new(binary);
+    if load.speed == "max" {
+        command.args(["simulate", "--start", &load.start]);
+    } else {
+        command.arg("simulate");
+    }
+    let output = command
+        .args(["--server", server, "--gpus", &gpus.to_string()])
         .args(["--interval", &load.interval, "--duration", &load.duration])
         .args(["--seed", &load.seed.to_string(), "--speed", &load.speed])
         .args(["--prepare", &load.prepare.to_string()])
