@@ -19,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use url::Url;
+use warpline_storage::Storage;
 use warpline_storage::model::{ProducerId, Timestamp};
 
 /// Microseconds between ticks.
@@ -79,6 +80,7 @@ impl DemoOptions {
 /// Where the demo's server is.
 #[derive(Clone, Debug)]
 struct Home {
+    storage: Storage,
     url: Url,
     postgres: SocketAddr,
     data: PathBuf,
@@ -92,6 +94,7 @@ pub async fn run(options: DemoOptions) -> Result<(), Failure> {
     let config = options.configuration()?;
     let mut server = Server::start(&config).await?;
     let home = Home {
+        storage: server.storage().clone(),
         url: server.url(),
         postgres: server.postgres(),
         data: config.server.data,
@@ -126,6 +129,7 @@ async fn play(home: &Home, options: &DemoOptions) -> Result<(), Failure> {
     }
     let mut player = Player::connect(&home.url, producer(), Fleet::new(spec), first).await?;
     backfill(&mut player).await?;
+    flush(&home.storage).await?;
     tour::show(home).await?;
     let live = stream(&mut player);
     match options.duration {
@@ -152,6 +156,21 @@ async fn backfill(player: &mut Player) -> Result<(), Failure> {
         sent.values,
         sent.values as f64 / seconds / 1e6,
     );
+    Ok(())
+}
+
+/// Puts the backfill into the tables now, so that other readers of the files see it too.
+async fn flush(storage: &Storage) -> Result<(), Failure> {
+    let started = Instant::now();
+    storage.flush().await?;
+    let (seconds, written) = (started.elapsed().as_secs_f64(), storage.metrics());
+    if written.flushed_rows > 0 {
+        println!(
+            "flushed {} rows into Parquet in {seconds:.1} s: {:.2} bytes per value",
+            written.flushed_rows,
+            written.flushed_bytes as f64 / (written.flushed_rows as f64 * FIELD_COUNT as f64),
+        );
+    }
     Ok(())
 }
 
