@@ -11,11 +11,10 @@ use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::TimeRange;
 use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    SchemaRef, TimestampMicrosecondType,
+    DataType, Decimal32Type, Decimal64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef,
+    TimestampMicrosecondType,
 };
 use bytes::Bytes;
-use hashbrown::HashSet;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -23,20 +22,20 @@ use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
-const ROW_GROUP_ROWS: usize = 1 << 20;
+/// As small as costs nothing: memory grows with it.
+const ROW_GROUP_ROWS: usize = 1 << 17;
 /// Small pages: a query for one series, and a merge, read little else.
 const PAGE_ROWS: usize = 8_192;
 const TAG_DICTIONARY_BYTES: usize = 4 << 20;
-/// A sample that misleads costs at most one such page a row group.
-const VALUE_DICTIONARY_BYTES: usize = 256 << 10;
 
 /// Rows that the choice of encodings looks at.
-const SAMPLE_ROWS: usize = 16_384;
-/// Integers with at most so many values, in runs at least so long, are states.
-const STATES: usize = 16;
-const STATE_RUN: usize = 4;
-/// Doubles are worth a dictionary where each value comes so often.
-const DOUBLE_REPEATS: usize = 4;
+const SAMPLE_ROWS: usize = 1 << 16;
+/// A column in which at most one row in so many differs from the row before hardly changes.
+const HARDLY: usize = 50;
+/// Steps that DELTA_BINARY_PACKED packs in one width.
+const DELTA_BLOCK: usize = 32;
+/// Steps that need more bits than this on average are left to the compression.
+const WIDE_STEP_BITS: usize = 44;
 
 /// The file, and what was seen of its rows; `None` where there are none.
 ///
@@ -121,47 +120,67 @@ fn column_properties<'a>(
     data_type: &DataType,
     sample: impl Iterator<Item = &'a dyn Array>,
 ) -> WriterPropertiesBuilder {
-    let encoding = match data_type {
-        DataType::Timestamp(..) | DataType::Int64 | DataType::Decimal64(..) => {
-            Encoding::DELTA_BINARY_PACKED
-        }
+    let builder = match data_type {
         DataType::Dictionary(..) => {
             return builder
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::Page)
                 .set_column_dictionary_page_size_limit(path, TAG_DICTIONARY_BYTES);
         }
-        _ => Encoding::BYTE_STREAM_SPLIT,
-    };
-    let builder = builder.set_column_encoding(path.clone(), encoding);
-    if matches!(data_type, DataType::Timestamp(..)) {
-        return builder
+        DataType::Timestamp(..) => builder
             .set_column_statistics_enabled(path.clone(), EnabledStatistics::Page)
-            .set_column_dictionary_enabled(path, false);
-    }
-    builder
-        .set_column_dictionary_enabled(path.clone(), suits_dictionary(data_type, sample))
-        .set_column_dictionary_page_size_limit(path, VALUE_DICTIONARY_BYTES)
+            .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED),
+        DataType::Float64 => builder.set_column_encoding(path.clone(), Encoding::PLAIN),
+        _ => builder.set_column_encoding(path.clone(), integer_encoding(sample)),
+    };
+    // To look every value up costs several times what all else does.
+    builder.set_column_dictionary_enabled(path, false)
 }
 
-/// Whether a dictionary is smaller than the encoding that the type would get otherwise.
-fn suits_dictionary<'a>(data_type: &DataType, sample: impl Iterator<Item = &'a dyn Array>) -> bool {
-    let mut distinct = HashSet::new();
-    let (mut values, mut runs, mut last) = (0, 0, None);
+/// The smaller of two encodings that every reader knows. Byte-stream-split, smaller for noisy
+/// values, is not among them: docs/decisions/2026-11-23-integers-in-parquet.md.
+fn integer_encoding<'a>(sample: impl Iterator<Item = &'a dyn Array>) -> Encoding {
+    let mut steps = Steps::default();
     for array in sample {
-        raw_values(array, |raw| {
-            if values < SAMPLE_ROWS {
-                values += 1;
-                if last.replace(raw) != Some(raw) {
-                    runs += 1;
-                    distinct.insert(raw);
-                }
-            }
-        });
+        raw_values(array, |raw| steps.add(raw));
     }
-    if *data_type == DataType::Float64 {
-        distinct.len() * DOUBLE_REPEATS <= values
-    } else {
-        distinct.len() <= STATES && runs * STATE_RUN <= values
+    if steps.hardly_any() || steps.wide() { Encoding::PLAIN } else { Encoding::DELTA_BINARY_PACKED }
+}
+
+/// How a column's values differ from those before them.
+#[derive(Default)]
+struct Steps {
+    values: usize,
+    changes: usize,
+    before: Option<i64>,
+    /// The least and greatest step in the block that is being filled.
+    block: Option<(i64, i64)>,
+    blocks: usize,
+    /// The sum over all blocks filled of the bits that their steps take.
+    bits: usize,
+}
+
+impl Steps {
+    fn add(&mut self, raw: i64) {
+        self.values += 1;
+        let Some(before) = self.before.replace(raw) else { return };
+        self.changes += usize::from(before != raw);
+        let step = raw.wrapping_sub(before);
+        let (low, high) = self.block.unwrap_or((step, step));
+        self.block = Some((low.min(step), high.max(step)));
+        if self.values.is_multiple_of(DELTA_BLOCK) {
+            let (low, high) = self.block.take().expect("a step was seen");
+            let spread = high.wrapping_sub(low).cast_unsigned();
+            self.bits += (u64::BITS - spread.leading_zeros()) as usize;
+            self.blocks += 1;
+        }
+    }
+
+    fn hardly_any(&self) -> bool {
+        self.changes * HARDLY <= self.values
+    }
+
+    fn wide(&self) -> bool {
+        self.bits > WIDE_STEP_BITS * self.blocks
     }
 }
 
@@ -179,8 +198,7 @@ fn raw_values(array: &dyn Array, mut each: impl FnMut(i64)) {
         DataType::Int64 => visit!(Int64Type, |v| v),
         DataType::Decimal32(..) => visit!(Decimal32Type, i64::from),
         DataType::Decimal64(..) => visit!(Decimal64Type, |v| v),
-        DataType::Float64 => visit!(Float64Type, |v| v.to_bits().cast_signed()),
-        other => unreachable!("no field is of type {other}"),
+        other => unreachable!("{other} is not an integer field's type"),
     }
 }
 
