@@ -203,7 +203,10 @@ fn base_context(
 }
 
 fn session_config(options: &EngineOptions) -> SessionConfig {
-    SessionConfig::new()
+    let mut config = SessionConfig::new();
+    // `now()` is a time with a zone, as in PostgreSQL.
+    config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    config
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)

@@ -99,6 +99,8 @@ async fn postgres_takes_parameters_and_gives_binary_results() {
     assert_eq!(rows[0].get::<_, &str>(1), "1");
     assert_eq!(rows[0].get::<_, f64>(2).to_string(), "699.123");
     assert_eq!(rows[0].get::<_, i64>(3), 2);
+    let now = client.query_one("SELECT now()", &[]).await.unwrap();
+    assert_eq!(now.columns()[0].type_().name(), "timestamptz");
 
     let error = client.query("SELECT * FROM gpus", &[]).await.unwrap_err();
     assert_eq!(error.code(), Some(&SqlState::UNDEFINED_TABLE));

@@ -60,7 +60,7 @@ impl StorageOptions {
             data_dir,
             store_options: HashMap::new(),
             memory_budget: 2 << 30,
-            flush_bytes: 512 << 20,
+            flush_bytes: 1 << 30,
             flush_interval: Duration::from_mins(10),
             segment_bytes: 128 << 20,
             future_limit: Duration::from_mins(5),
