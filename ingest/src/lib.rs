@@ -5,6 +5,7 @@ pub mod convert;
 pub mod dictionary;
 pub mod exposition;
 pub mod frame;
+pub mod rocm_smi;
 pub mod scrape;
 pub mod stream;
 
