@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use url::{Host, Url};
 use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::exposition::Format;
+use warpline_ingest::rocm_smi;
 use warpline_ingest::scrape::{Mapped, Mapper, Origin};
 use warpline_storage::model::Timestamp;
 
@@ -92,8 +93,7 @@ impl Target {
                 let read = file.take(MAX_ANSWER_BYTES as u64 + 1).read_to_end(&mut text).await;
                 read.map_err(|error| error.to_string())?;
                 check_length(text.len())?;
-                let format = Format::detect(None, &text);
-                Ok((text.into(), format))
+                Ok(readable(text, None))
             }
         }
     }
@@ -110,8 +110,16 @@ async fn get(client: &reqwest::Client, url: &Url) -> Result<(Bytes, Format), Str
         check_length(text.len() + chunk.len())?;
         text.extend_from_slice(&chunk);
     }
-    let format = Format::detect(content_type.as_deref(), &text);
-    Ok((text.into(), format))
+    Ok(readable(text, content_type.as_deref()))
+}
+
+/// The answer as exposition text, and how that is written.
+fn readable(text: Vec<u8>, content_type: Option<&str>) -> (Bytes, Format) {
+    if let Some(text) = rocm_smi::exposition(&text) {
+        return (text.into(), Format::Prometheus);
+    }
+    let format = Format::detect(content_type, &text);
+    (text.into(), format)
 }
 
 fn check_length(bytes: usize) -> Result<(), String> {

@@ -1,4 +1,6 @@
-//! Targets of every kind, when ticks are, and how agents are named.
+//! Targets of every kind, when ticks are, and how agents are named; streaming in `stream`.
+
+mod stream;
 
 use super::*;
 use axum::Router;

@@ -1,0 +1,109 @@
+//! The agent against a real server: what it scraped is there, once.
+
+use super::*;
+use crate::config::Config;
+use crate::serve::Server;
+use std::path::Path;
+use warpline_storage::TimeRange;
+
+/// A server on a folder; on a free port unless one is named.
+async fn serve(data: &Path, port: u16) -> Server {
+    let mut config = Config::load(None, []).unwrap();
+    config.server.data = data.into();
+    config.server.listen = config.server.listen.with_port(port);
+    config.server.postgres = config.server.postgres.with_port(0);
+    Server::start(&config).await.unwrap()
+}
+
+/// Rows that a query would see, over files and buffer.
+async fn rows(server: &Server, table: &str) -> usize {
+    server.storage().flush().await.unwrap();
+    let snapshot = server.storage().snapshot();
+    let Some(table) = snapshot.table(table) else { return 0 };
+    let files: u64 = table.files.iter().map(|file| file.rows).sum();
+    let buffered = table.buffer.scan(&[0], TimeRange::ALL);
+    files as usize + buffered.map(|batch| batch.num_rows()).sum::<usize>()
+}
+
+fn agent(server: &Server, target: &str, node: &str) -> AgentOptions {
+    let server = server.url();
+    options(&["--once", "--target", target, "--node", node, "--server", server.as_str()])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_is_streamed_and_a_later_run_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.prom");
+    let text = "DCGM_FI_DEV_GPU_TEMP{gpu=\"0\"} 30 1700000000000\nup 1 1700000000000\n";
+    std::fs::write(&file, text).unwrap();
+    let server = serve(&folder.path().join("data"), 0).await;
+    let run_once = || run(agent(&server, file.to_str().unwrap(), "n1"));
+    run_once().await.unwrap();
+    assert_eq!((rows(&server, "gpu").await, rows(&server, "metric").await), (1, 1));
+    std::fs::write(&file, text.replace("1700000000000", "1700000001000")).unwrap();
+    run_once().await.unwrap();
+    assert_eq!((rows(&server, "gpu").await, rows(&server, "metric").await), (2, 2));
+    let producer = ProducerId::new("agent/n1").unwrap();
+    assert_eq!(server.storage().producer(&producer).borrow().durable, 2);
+    std::fs::remove_file(&file).unwrap();
+    let failure = run_once().await.unwrap_err();
+    assert_eq!(failure.to_string(), "1 targets gave nothing");
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_gets_every_tick_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = serve(&data, 0).await;
+    let port = server.http().port();
+    let producer = ProducerId::new("agent/n1").unwrap();
+    let mut uplink = Uplink::connect(&server.url(), &producer, 1 << 20).await.unwrap();
+    let file = folder.path().join("a.prom");
+    let mut target = only_target(file.to_str().unwrap());
+    let mut send = async |tick: i64| {
+        // The label changes from tick to tick, so each has a layout of its own.
+        let text = format!("DCGM_FI_DEV_SM_CLOCK{{gpu=\"0\",pod=\"p{}\"}} {tick}\n", tick % 70);
+        std::fs::write(&file, text).unwrap();
+        let scrape = target.scrape(TIME + tick * 1_000_000, PATIENCE).await.unwrap();
+        uplink.send(scrape.mapped.blocks).await.unwrap();
+    };
+    for tick in 0..40 {
+        send(tick).await;
+    }
+    server.stop().await.unwrap();
+    for tick in 40..50 {
+        send(tick).await;
+    }
+    let server = serve(&data, port).await;
+    for tick in 50..150 {
+        send(tick).await;
+    }
+    let summary = uplink.finish().await.unwrap();
+    assert!(summary.refusals.is_empty(), "{:?}", summary.refusals);
+    assert_eq!(rows(&server, "gpu").await, 150);
+    assert_eq!(server.storage().producer(&producer).borrow().durable, 150);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_real_scrape_is_stored() {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let data = std::env::var_os("WARPLINE_TEST_DATA").map_or(beside, PathBuf::from);
+    let Ok(scrapes) = std::fs::read_dir(data.join("scrapes")) else {
+        eprintln!("skipped: no {}/scrapes (set WARPLINE_TEST_DATA)", data.display());
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path(), 0).await;
+    for scrape in scrapes {
+        let path = scrape.unwrap().path();
+        // What dcgm-exporter can be told to export is no scrape.
+        if path.extension().is_some_and(|end| end != "csv") {
+            let node = path.file_stem().unwrap().to_str().unwrap();
+            run(agent(&server, path.to_str().unwrap(), node)).await.unwrap();
+        }
+    }
+    assert_eq!((rows(&server, "gpu").await, rows(&server, "metric").await), (12, 4_014));
+    server.stop().await.unwrap();
+}
