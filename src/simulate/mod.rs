@@ -4,6 +4,8 @@ mod audit;
 mod feed;
 mod frames;
 mod latency;
+#[cfg(test)]
+mod tests;
 
 pub use audit::Progress;
 pub use feed::Feed;
