@@ -2,6 +2,7 @@
 
 use crate::{Failure, agent, demo, fields, import, serve, simulate, sql};
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -62,6 +63,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     // Two providers are linked; rustls refuses to choose between them.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod clients;
+mod demo;
 mod house;
 mod import;
 mod kill;
