@@ -32,7 +32,21 @@ pub(crate) fn page(storage: &Metrics, wire: &WireCounts) -> String {
         );
         written.expect("a string takes everything");
     }
+    page.push_str(&refusals(wire));
     page
+}
+
+/// One sample for each reason: what it counts is the reason's own unit.
+fn refusals(wire: &WireCounts) -> String {
+    let name = "warpline_stream_refused_total";
+    let mut lines = format!(
+        "# HELP {name} Blocks, values, rows or columns not taken, by reason.\n# TYPE {name} counter\n"
+    );
+    for (reason, count) in wire.refused {
+        writeln!(lines, "{name}{{reason=\"{}\"}} {count}", reason.name())
+            .expect("a string takes everything");
+    }
+    lines
 }
 
 fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
@@ -59,14 +73,12 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
 }
 
 fn wire_samples(wire: &WireCounts) -> Vec<Sample> {
-    let refused = wire.refused.iter().map(|(_, count)| count).sum();
     vec![
         gauge("streams_open", "Streams open now.", wire.open),
         counter("streams_total", "Streams opened.", wire.streams),
         counter("streams_failed_total", "Streams that ended with an error.", wire.failed),
         counter("stream_messages_total", "Messages of all streams.", wire.messages),
         counter("stream_bytes_total", "Bytes of those messages.", wire.bytes),
-        counter("stream_refused_total", "Refusals told to producers.", refused),
     ]
 }
 
@@ -92,8 +104,13 @@ mod tests {
         let wire = WireMetrics::default().counts();
         let page = page(&Metrics { rows: 41, ..Metrics::default() }, &wire);
         assert!(page.contains("\nwarpline_rows_total 41\n"));
-        let samples = page.lines().filter(|line| !line.starts_with('#')).count();
-        assert!(samples >= 16);
-        assert_eq!(page.lines().count(), samples * 3);
+        assert!(page.contains("\nwarpline_stream_refused_total{reason=\"value\"} 0\n"));
+        let families = page.matches("# TYPE ").count();
+        assert_eq!(page.matches("# HELP ").count(), families);
+        assert!(families >= 16);
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split([' ', '{']).next().expect("a name");
+            assert!(page.contains(&format!("# TYPE {name} ")), "{line}");
+        }
     }
 }
