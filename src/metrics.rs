@@ -52,14 +52,18 @@ fn refusals(wire: &WireCounts) -> String {
 fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
     vec![
         counter("rows_total", "Rows taken.", metrics.rows),
-        counter("values_total", "Values present in the rows taken.", metrics.values),
+        counter(
+            "values_total",
+            "Rows taken times their columns, absent values included.",
+            metrics.values,
+        ),
         counter("batches_total", "Batches taken.", metrics.batches),
         counter(
             "duplicate_batches_total",
             "Batches dropped because their sequence had been taken before.",
             metrics.duplicate_batches,
         ),
-        counter("log_bytes_total", "Bytes written to the log.", metrics.log_bytes),
+        gauge("log_bytes", "Bytes of log on disk.", metrics.log_bytes),
         counter("log_syncs_total", "Times the log was synced to disk.", metrics.log_syncs),
         counter("flushes_total", "Flushes committed to tables.", metrics.flushes),
         counter("flush_failures_total", "Flushes that failed; rows stay.", metrics.flush_failures),

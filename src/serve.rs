@@ -89,7 +89,11 @@ pub struct ServeOptions {
 impl ServeOptions {
     /// The configuration these flags ask for, over file and environment.
     pub fn configuration(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::load(self.config.as_deref(), std::env::vars())?;
+        // What is not text is none of ours.
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut config = Config::load(self.config.as_deref(), variables)?;
         if let Some(data) = &self.data {
             config.server.data.clone_from(data);
         }

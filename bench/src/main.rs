@@ -25,7 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   warpline-bench limits
   warpline-bench ingest --gpus 1000,8000 --duration 60s
-  warpline-bench ingest --peers ../shared/peers --peer-size S --systems victoriametrics";
+  warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics";
 
 /// Measure Warpline on this machine.
 #[derive(Debug, Parser)]

@@ -117,7 +117,9 @@ fn producer() -> ProducerId {
 
 async fn play(home: &Home, options: &DemoOptions) -> Result<(), Failure> {
     let spec = FleetSpec::new(options.seed, options.gpus, TICK);
-    let earliest = now_tick().saturating_sub((options.hours * 3600.0) as u64);
+    // One second at least: the queries of the tour need a table.
+    let past = ((options.hours * 3600.0) as u64).max(1);
+    let earliest = now_tick().saturating_sub(past);
     let first = earliest.max(home.last_tick + 1);
     println!(
         "{} GPUs on {} nodes, {FIELD_COUNT} fields each, every second",

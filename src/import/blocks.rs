@@ -1,12 +1,13 @@
 //! The second reading of the files: rows become blocks under the plan's layouts.
 
 use super::ImportError;
-use super::plan::{Columns, Number, Plan, number};
+use super::fields::number;
+use super::plan::{Columns, Plan};
 use super::source::{Cell, Place, SourceColumn, Visitor};
 use bytes::Bytes;
 use std::path::Path;
 use tokio::sync::mpsc;
-use warpline_storage::model::{BlockBuilder, Value};
+use warpline_storage::model::BlockBuilder;
 
 /// A block is sent at this many rows or bytes of values: frames stay small and few.
 const BLOCK_ROWS: usize = 8_192;
@@ -79,19 +80,10 @@ impl Visitor for Encoder<'_> {
             let refused =
                 |reason: &dyn std::fmt::Display| place.error(format!("column {name}: {reason}"));
             let Some(value) = number(cell).map_err(|reason| refused(&reason))? else { continue };
-            builder.set(field, value_of(value)).map_err(|reason| refused(&reason))?;
+            builder.set(field, value.value()).map_err(|reason| refused(&reason))?;
             *values += 1;
         }
         let full = (BLOCK_BYTES / builder.layout().row_width().max(1)).clamp(1, BLOCK_ROWS);
         if builder.rows() >= full { self.send(layout) } else { Ok(()) }
-    }
-}
-
-fn value_of(number: Number) -> Value {
-    match number {
-        Number::Int(value) => Value::Int(value),
-        Number::Float(value) => Value::Float(value),
-        // Asked for with --types: taken as the nearest double.
-        Number::Huge(text) => Value::Float(text.parse().unwrap_or(f64::NAN)),
     }
 }

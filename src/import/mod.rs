@@ -4,10 +4,12 @@
 //! file -> source (rows) -> plan (first reading: types, series)
 //!                       -> blocks (second reading) -> StreamClient -> server
 //! ```
-//! Promises: a file with an error imports nothing; an error names file and line. Importing the
+//! Promises: where any file has an error nothing is sent; an error names file and line. What the
+//! server itself refuses is told and fails the import, and the rest of it stays. Importing the
 //! same file twice changes nothing: the same keys get the same values.
 
 mod blocks;
+mod fields;
 mod plan;
 mod source;
 mod time;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use url::Url;
 use uuid::Uuid;
+use warpline_ingest::client::Refusals;
 use warpline_ingest::{ClientOptions, StreamClient};
 use warpline_storage::model::{FieldType, ProducerId};
 
@@ -122,6 +125,9 @@ pub async fn run(options: ImportOptions) -> Result<(), Failure> {
     bar.set_message("sending");
     let outcome = send(&options, &plan, &bar).await?;
     bar.finish_and_clear();
+    if !outcome.refusals.is_empty() {
+        return Err(outcome.refused(&options.table).into());
+    }
     println!(
         "imported {} rows of {} series into {}; {} values, all on the server's disk",
         outcome.rows,
@@ -145,10 +151,21 @@ async fn plan_files(options: ImportOptions, bar: ProgressBar) -> Result<Plan, Fa
 }
 
 /// What went over the wire.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sent {
     rows: u64,
     values: u64,
+    refusals: Refusals,
+}
+
+impl Sent {
+    fn refused(&self, table: &str) -> String {
+        let Self { rows, refusals, .. } = self;
+        format!(
+            "of {rows} rows for {table} the server refused {refusals}; what it took stays, and \
+             importing the mended files again does not double it"
+        )
+    }
 }
 
 async fn send(
@@ -181,7 +198,7 @@ async fn send(
         client.send(vec![(numbers[block.layout], block.bytes)]).await?;
     }
     encoding.await??;
-    client.finish().await?;
+    sent.refusals = client.finish().await?.refusals;
     Ok(sent)
 }
 

@@ -1,9 +1,10 @@
 //! The first reading of the files: what table they make. Nothing is sent before it has ended
-//! well, so a file with an error imports nothing.
+//! well, so where any file has an error nothing is imported.
 //!
-//! Promises: a field gets int64 where all its values are whole numbers that fit, float64 where
-//! doubles hold them all exactly enough to be read back as written; anything else is an error.
+//! Promises: every value fits the type of its field; every column has one role, and every column
+//! that the options name is there.
 
+use super::fields::Facts;
 use super::source::{Cell, Place, SourceColumn, Visitor};
 use super::time::TimeFormat;
 use super::{ImportError, ImportOptions};
@@ -14,9 +15,6 @@ use warpline_storage::model::{Column, FieldType, Layout, Series, Timestamp};
 
 /// Series per layout: few enough that a layout fits a frame.
 const LAYOUT_SERIES: usize = 16_384;
-
-/// Whole numbers up to this magnitude are doubles exactly.
-const EXACT_IN_DOUBLE: u64 = 1 << 53;
 
 /// Which columns of the files are what, by name.
 #[derive(Clone, Debug)]
@@ -50,15 +48,6 @@ pub(super) struct Columns {
     pub(super) fields: Vec<Option<usize>>,
 }
 
-/// What the values of a field have been so far.
-#[derive(Debug, Default)]
-struct Facts {
-    declared: Option<FieldType>,
-    fractions: bool,
-    /// A whole number that a double does not hold, and where it is.
-    wide: Option<String>,
-}
-
 /// Collects the plan, file after file.
 #[derive(Debug)]
 pub(super) struct Planner {
@@ -70,6 +59,8 @@ pub(super) struct Planner {
     listed: Vec<Series>,
     key: Vec<u8>,
     rows: u64,
+    /// Attributes and skipped columns that no file had so far, with the options that name them.
+    unseen: Vec<(&'static str, String)>,
 }
 
 impl Roles {
@@ -104,7 +95,22 @@ impl Roles {
             let at = columns.iter().position(|column| column.name == *old);
             renamed[at.ok_or_else(|| no_column(file, old, columns))?].name.clone_from(new);
         }
+        self.check_unique(file, &renamed)?;
         Ok(renamed)
+    }
+
+    fn check_unique(&self, file: &Path, columns: &[SourceColumn]) -> Result<(), ImportError> {
+        for (at, SourceColumn { name, .. }) in columns.iter().enumerate() {
+            let again = columns[..at].iter().any(|column| column.name == *name);
+            if again && !self.skipped.contains(name) {
+                return Err(ImportError(format!(
+                    "{}: two columns are named {name:?}; give the first another name with \
+                     --rename '{name}=NAME', or leave both out with --skip '{name}'",
+                    file.display()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The roles' places in a file's columns; identity and time must be there.
@@ -176,7 +182,12 @@ fn tags_of_key(mut key: &[u8]) -> Vec<Arc<str>> {
 
 impl Planner {
     pub(super) fn new(roles: Roles) -> Self {
+        let named = |option, names: &[String]| -> Vec<(&'static str, String)> {
+            names.iter().map(|name| (option, name.clone())).collect()
+        };
         Self {
+            unseen: [named("--attributes", &roles.attributes), named("--skip", &roles.skipped)]
+                .concat(),
             roles,
             columns: Columns::default(),
             names: Vec::new(),
@@ -190,9 +201,12 @@ impl Planner {
 
     /// The table that everything read makes.
     pub(super) fn finish(self, table: &str) -> Result<Plan, ImportError> {
+        if let Some((option, name)) = self.unseen.first() {
+            return Err(ImportError(format!("{option} names {name:?}, a column that no file has")));
+        }
         let mut fields = Vec::new();
         for (name, facts) in self.names.into_iter().zip(self.facts) {
-            let field_type = facts.field_type(&name, self.roles.asked.get(&name))?;
+            let field_type = facts.field_type(&name).map_err(ImportError)?;
             fields.push((name, field_type));
         }
         if let Some(name) = self.roles.asked.keys().find(|n| !fields.iter().any(|(f, _)| f == *n)) {
@@ -232,14 +246,17 @@ impl Visitor for Planner {
     fn begin(&mut self, file: &Path, columns: &[SourceColumn]) -> Result<(), ImportError> {
         let columns = &self.roles.renamed(file, columns)?;
         self.columns = self.roles.places(file, columns)?;
+        self.unseen.retain(|(_, name)| columns.iter().all(|column| column.name != *name));
         for column in columns.iter().filter(|column| self.roles.is_field(&column.name)) {
-            if self.names.contains(&column.name) {
-                continue;
+            if !self.names.contains(&column.name) {
+                self.names.push(column.name.clone());
+                self.facts.push(Facts::new(self.roles.asked.get(&column.name).copied()));
             }
-            self.names.push(column.name.clone());
-            self.facts.push(Facts { declared: column.declared, ..Facts::default() });
         }
         self.columns.fields = places_of(&self.names, columns);
+        for (facts, at) in self.facts.iter_mut().zip(&self.columns.fields) {
+            facts.begin(at.and_then(|at| columns[at].declared));
+        }
         Ok(())
     }
 
@@ -252,10 +269,9 @@ impl Visitor for Planner {
         for ((facts, name), at) in self.facts.iter_mut().zip(&self.names).zip(&self.columns.fields)
         {
             if let Some(at) = at {
-                facts.see(cells[*at]).map_err(|reason| {
-                    let ways = "name it with --identity, --attributes or --skip";
-                    place.error(format!("column {name}: {reason}; {ways}"))
-                })?;
+                facts
+                    .see(cells[*at])
+                    .map_err(|reason| place.error(format!("column {name}: {reason}")))?;
             }
         }
         self.rows += 1;
@@ -265,68 +281,6 @@ impl Visitor for Planner {
 
 fn places_of(names: &[String], columns: &[SourceColumn]) -> Vec<Option<usize>> {
     names.iter().map(|name| columns.iter().position(|column| column.name == *name)).collect()
-}
-
-impl Facts {
-    fn see(&mut self, cell: Cell<'_>) -> Result<(), String> {
-        match number(cell)? {
-            Some(Number::Float(_)) => self.fractions = true,
-            Some(Number::Int(value)) if value.unsigned_abs() > EXACT_IN_DOUBLE => {
-                self.wide.get_or_insert_with(|| value.to_string());
-            }
-            Some(Number::Huge(text)) => {
-                self.fractions = true;
-                self.wide.get_or_insert(text);
-            }
-            Some(Number::Int(_)) | None => {}
-        }
-        Ok(())
-    }
-
-    fn field_type(&self, name: &str, asked: Option<&FieldType>) -> Result<FieldType, ImportError> {
-        if let Some(asked) = asked.or(self.declared.as_ref()) {
-            return Ok(*asked);
-        }
-        match &self.wide {
-            _ if !self.fractions => Ok(FieldType::Int64),
-            None => Ok(FieldType::Float64),
-            Some(wide) => Err(ImportError(format!(
-                "column {name} holds {wide}, which no field type holds beside its other values \
-                 without loss; say --types {name}=float64 to take it rounded, or --skip {name}"
-            ))),
-        }
-    }
-}
-
-/// A cell of a field.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Number {
-    Int(i64),
-    Float(f64),
-    /// A whole number beyond 64 bits.
-    Huge(String),
-}
-
-/// The number a field's cell holds; `None` where it holds nothing.
-pub(super) fn number(cell: Cell<'_>) -> Result<Option<Number>, String> {
-    match cell {
-        Cell::Null | Cell::Text("NULL" | "null" | "N/A" | "[N/A]" | "NA") => Ok(None),
-        Cell::Int(value) => Ok(Some(Number::Int(value))),
-        Cell::Float(value) => Ok(Some(Number::Float(value))),
-        Cell::Time(_) => Err("it holds times, and a field holds numbers".to_owned()),
-        Cell::Text(text) => number_in(text).map(Some),
-    }
-}
-
-fn number_in(text: &str) -> Result<Number, String> {
-    if let Ok(value) = text.parse::<i64>() {
-        // The smallest integer is not one of int64's values here: see `FieldType::max_magnitude`.
-        return Ok(if value == i64::MIN { Number::Huge(text.into()) } else { Number::Int(value) });
-    }
-    let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
-    let digits = text.trim_start_matches(['+', '-']);
-    let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    Ok(if whole { Number::Huge(text.to_owned()) } else { Number::Float(value) })
 }
 
 impl Plan {
@@ -384,23 +338,12 @@ fn name_in_table(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Number, name_in_table, number_in, tags_of_key};
+    use super::{name_in_table, tags_of_key};
 
     #[test]
     fn names_are_made_usable() {
         assert_eq!(name_in_table("power.draw [W]"), "power.draw_W");
         assert_eq!(name_in_table("in_pkts"), "in_pkts");
-    }
-
-    #[test]
-    fn numbers_keep_their_kind() {
-        assert_eq!(number_in("-7"), Ok(Number::Int(-7)));
-        assert_eq!(number_in("0.00"), Ok(Number::Float(0.0)));
-        assert_eq!(
-            number_in("18446744073709551615"),
-            Ok(Number::Huge("18446744073709551615".into()))
-        );
-        assert!(number_in("12 W").is_err());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use super::plan::{Plan, Planner, Roles};
 use super::source::Visitor;
 use super::{ImportOptions, source};
 use arrow::array::{
-    ArrayRef, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray,
-    UInt64Array,
+    ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray, UInt64Array,
 };
 use clap::Parser;
 use flate2::Compression;
@@ -109,6 +109,27 @@ fn errors_name_file_line_and_what_to_do() {
         ),
         ("at,node,date\n1,a,2\n", &["--time-unit", "s"], ["date", "reserved", "rename"]),
         (
+            "at,node,x\n1,a,33.3333333333333333\n",
+            &["--time-unit", "s"],
+            ["33.3333333333333333", "--types x=float64", "--skip x"],
+        ),
+        (
+            "at,node,x\n1,a,1\n2,a,5000.0\n",
+            &["--time-unit", "s", "--types", "x=decimal(4,1)"],
+            [":3:", "column x: 5000 does not fit decimal(4,1)", "--types"],
+        ),
+        ("at,node,x,x\n1,a,1,2\n", &["--time-unit", "s"], ["\"x\"", "two columns", "--rename"]),
+        (
+            "at,node,x\n1,a,1\n",
+            &["--time-unit", "s", "--attributes", "rak"],
+            ["--attributes", "\"rak\"", "no file"],
+        ),
+        (
+            "at,node,x\n1,a,1\n",
+            &["--time-unit", "s", "--skip", "y"],
+            ["--skip", "\"y\"", "no file"],
+        ),
+        (
             "at,node,x\n1,a,1\n",
             &["--time-unit", "s", "--rename", "y=z"],
             ["\"y\"", "x", "no column"],
@@ -178,4 +199,32 @@ fn an_unsigned_integer_out_of_range_is_an_error() {
     planner.begin(path, &source::columns_of(&batch.schema())).expect("the columns");
     source::show(path, 0, &batch, &mut planner).expect("the rows");
     assert!(planner.finish("t").is_err());
+}
+
+#[test]
+fn types_widen_across_files() {
+    let columns = |x: ArrayRef| -> RecordBatch {
+        let columns: [(&str, ArrayRef); 3] = [
+            ("at", Arc::new(TimestampMillisecondArray::from(vec![1_000]))),
+            ("node", Arc::new(StringArray::from(vec!["a"]))),
+            ("x", x),
+        ];
+        RecordBatch::try_from_iter(columns).expect("a batch")
+    };
+    let narrow = columns(Arc::new(Int32Array::from(vec![1])));
+    for (other, wanted) in [
+        (columns(Arc::new(Int64Array::from(vec![1 << 40]))), Some("x int64")),
+        (columns(Arc::new(Float64Array::from(vec![0.5]))), Some("x float64")),
+        (columns(Arc::new(StringArray::from(vec!["0.5"]))), Some("x float64")),
+        (columns(Arc::new(StringArray::from(vec!["1234567890.12345678901"]))), None),
+    ] {
+        let path = Path::new("x.parquet");
+        let mut planner = Planner::new(Roles::of(&options(&["x.parquet"])));
+        for batch in [&narrow, &other] {
+            planner.begin(path, &source::columns_of(&batch.schema())).expect("the columns");
+            source::show(path, 0, batch, &mut planner).expect("the rows");
+        }
+        let described = planner.finish("t").ok().map(|plan| plan.described());
+        assert_eq!(described.as_deref(), wanted);
+    }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 use url::Url;
-use warpline_ingest::client::{ClientOptions, StreamClient, dial};
+use warpline_ingest::client::{ClientOptions, Refusals, StreamClient, dial};
 use warpline_storage::model::{Layout, ProducerId, Timestamp};
 
 const STREAMS_PER_CONNECTION: usize = 16;
@@ -60,7 +60,7 @@ struct Stream {
 #[derive(Default)]
 struct Outcome {
     reconnects: u64,
-    refusals: u64,
+    refusals: Refusals,
 }
 
 impl Feed {
@@ -95,7 +95,7 @@ impl Feed {
         while let Some(outcome) = tasks.join_next().await {
             let outcome = outcome.map_err(|error| format!("a stream broke off: {error}"))??;
             summary.reconnects += outcome.reconnects;
-            summary.refusals += outcome.refusals;
+            summary.refusals.merge(&outcome.refusals);
         }
         summary.rows = progress.rows();
         summary.values = progress.values();
@@ -188,7 +188,7 @@ impl Stream {
             let summary = client.finish().await?;
             self.ledger.settle(summary.acknowledged.durable)?;
             outcome.reconnects += summary.reconnects;
-            outcome.refusals += summary.refusals.recent().len() as u64;
+            outcome.refusals.merge(&summary.refusals);
             if done {
                 return Ok(outcome);
             }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use url::Url;
+use warpline_ingest::client::Refusals;
 use warpline_storage::model::Timestamp;
 
 const EXAMPLES: &str = "\
@@ -117,8 +118,8 @@ pub struct Summary {
     /// `None` where nothing was acknowledged.
     pub latency: Option<Latency>,
     pub reconnects: u64,
-    /// Reasons for which a server refused something; 0 if it took everything.
-    pub refusals: u64,
+    /// What the server did not take; it is in `rows` and `values` all the same.
+    pub refusals: Refusals,
 }
 
 impl fmt::Display for Summary {
@@ -138,14 +139,15 @@ pub async fn run(options: SimulateOptions) -> Result<Summary, Failure> {
     });
     let (server, feed) = (options.server.clone(), options.feed()?);
     let summary = feed.run(&server, Arc::new(Progress::default()), stop).await?;
-    if summary.refusals > 0 {
-        tracing::warn!(refusals = summary.refusals, "the server did not take everything");
-    }
     if let Some(latency) = summary.latency {
         println!("{latency}");
     }
     println!("{summary}");
-    Ok(summary)
+    if summary.refusals.is_empty() {
+        Ok(summary)
+    } else {
+        Err(format!("of that the server did not take {}", summary.refusals).into())
+    }
 }
 
 impl SimulateOptions {

@@ -28,15 +28,14 @@ const TRACES: [Trace; 2] = [
     },
 ];
 
-/// The folder of real inputs, beside the checkout unless `WARPLINE_TEST_DATA` says otherwise.
+/// The real traces, in the folder that `WARPLINE_TEST_DATA` names.
 fn traces() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let data = std::env::var_os("WARPLINE_TEST_DATA").map_or(beside, PathBuf::from);
-    let traces = data.join("traces");
-    if !traces.is_dir() {
-        eprintln!("NOT TESTED: {} is not there; set WARPLINE_TEST_DATA", traces.display());
+    let data = std::env::var_os("WARPLINE_TEST_DATA").map(PathBuf::from);
+    let traces = data.map(|data| data.join("traces")).filter(|traces| traces.is_dir());
+    if traces.is_none() {
+        eprintln!("NOT TESTED: no folder traces; set WARPLINE_TEST_DATA");
     }
-    traces.is_dir().then_some(traces)
+    traces
 }
 
 fn import(server: &Server, trace: &Trace, file: &Path) {
@@ -88,4 +87,24 @@ async fn parquet_comes_back_as_it_was() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let port = server.postgres().to_string();
     check(&python, "parquet_file.py", vec!["check".into(), file, port]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_fails_the_import() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("data"), &RESTLESS).await;
+    let file = folder.path().join("power.csv");
+    // Milliseconds that are taken for seconds lie in the future, all but the last.
+    std::fs::write(&file, "at,node,watts\n1717243200000,a,1\n1717243201000,a,2\n1717243202,a,3\n")
+        .expect("a written file");
+    let output = Command::new(BINARY)
+        .args(["import", "--server", server.url().as_str(), "--table", "power"])
+        .args(["--time", "at", "--time-unit", "s", "--identity", "node"])
+        .arg(&file)
+        .output()
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(said.contains("of 3 rows for power the server refused 2 rows (time: "), "{said}");
+    assert_eq!(server.number("SELECT count(*) FROM power"), 1);
 }

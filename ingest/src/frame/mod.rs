@@ -119,6 +119,19 @@ impl Reason {
         }
     }
 
+    /// What a refusal of this kind counts, in the plural.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Layout => "layouts",
+            Self::Column => "columns",
+            Self::UnknownLayout | Self::Block => "blocks",
+            Self::Time => "rows",
+            Self::Value => "values",
+            Self::Frame => "frames",
+            Self::Other => "others",
+        }
+    }
+
     fn of_wire(code: generated::Reason) -> Self {
         *Self::ALL.get(usize::from(code.0)).unwrap_or(&Self::Other)
     }
