@@ -3,6 +3,21 @@
 //! Promises: what was acknowledged as durable survives `kill -9` and power loss of a machine whose
 //! disk survives; each acknowledged row is in every later snapshot exactly once; a log segment is
 //! deleted only after the tables cover it.
+//!
+//! # The way of one sample
+//!
+//! 1. An agent packs a tick into a frame and streams it: `warpline_ingest::StreamClient::send`.
+//! 2. `ingest` verifies it ([`model::Block::parse`]) and makes a [`model::Batch`], under a layout
+//!    that [`Storage::admit`] took.
+//! 3. [`Storage::append`] waits for room in the memory budget and hands the batch to the writer
+//!    task (`writer::Writer::run`), which gives it a position (`log::Log::stage`).
+//! 4. `log::Log::commit` writes and syncs the group; `state::State::publish` puts the same bytes
+//!    into the table's buffer (`buffer::Generation::push`) and tells the producer: [`Acknowledged`].
+//! 5. `flush::Flusher::flush` seals the buffer, reads it in key order (`buffer::Scan`), writes
+//!    Parquet (`table::Table::write`), commits files and covered position in one Delta commit
+//!    (`table::Table::commit`), publishes both in one step (`state::TableState::flushed`), and lets
+//!    the log drop what is covered (`log::Log::truncate`).
+//! 6. A query takes one [`Snapshot`]: files of one version and a [`BufferSlice`] per table.
 
 mod buffer;
 mod error;
