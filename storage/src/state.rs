@@ -101,7 +101,7 @@ impl State {
             return Ok(Admission { layout: known.clone(), refused: Vec::new() });
         }
         let known = self.by_name.get(layout.table()).copied();
-        self.check_limits(layout, known.is_none())?;
+        self.check_limits(layout, known)?;
         let (schema, layout, refused) = match known {
             None => (TableSchema::of(layout), layout.clone(), Vec::new()),
             Some(table) => self.tables[table].schema().admit(layout)?,
@@ -135,18 +135,22 @@ impl State {
         layout
     }
 
-    fn check_limits(&self, layout: &Layout, new_table: bool) -> Result<(), StorageError> {
-        if new_table && self.tables.len() >= self.limits.tables {
+    fn check_limits(&self, layout: &Layout, table: Option<usize>) -> Result<(), StorageError> {
+        if table.is_none() && self.tables.len() >= self.limits.tables {
             return Err(StorageError::rejected(format!(
                 "table {} would be one more than the limit `tables` of {}",
                 layout.table(),
                 self.limits.tables
             )));
         }
-        if self.series + layout.series().len() > self.limits.series {
+        let new = match table {
+            None => layout.series().len(),
+            Some(table) => self.tables[table].new_series(layout),
+        };
+        if self.series + new > self.limits.series {
             return Err(StorageError::rejected(format!(
-                "{} series of table {} may pass the limit `series` of {}, of which {} are taken",
-                layout.series().len(),
+                "{new} new series of table {} would pass the limit `series` of {}, of which {} are \
+                 taken",
                 layout.table(),
                 self.limits.series,
                 self.series

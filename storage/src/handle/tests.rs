@@ -317,6 +317,37 @@ async fn limits_are_named_in_their_errors() {
         layout("gpu").series().to_vec(),
     );
     let error = storage.admit(&other.unwrap()).unwrap_err();
-    assert!(error.to_string().contains("limit `series` of 3"), "{error}");
+    assert!(error.to_string().contains("limit `columns` is 1"), "{error}");
+    let more = |nodes: std::ops::Range<u8>| {
+        let series = nodes.map(|node| Series {
+            identity: vec![format!("n{node}").into(), "0".into()],
+            attributes: Vec::new(),
+        });
+        let columns = layout("gpu").columns().to_vec();
+        let tags = layout("gpu").identity_tags().to_vec();
+        Layout::new("gpu", tags, Vec::new(), columns, series.collect()).unwrap()
+    };
+    storage.admit(&more(0..2)).unwrap();
+    let error = storage.admit(&more(0..3)).unwrap_err();
+    assert!(error.to_string().contains("1 new series of table gpu"), "{error}");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_clashes_with_a_field_is_left_out_and_told() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    storage.admit(&layout("gpu")).unwrap();
+    let attributes = vec!["rack".into(), "temp".into(), "job".into()];
+    let series = Series {
+        identity: vec!["n0".into(), "0".into()],
+        attributes: vec!["r1".into(), "hot".into(), "j1".into()],
+    };
+    let tags = layout("gpu").identity_tags().to_vec();
+    let clashing = Layout::new("gpu", tags, attributes, Vec::new(), vec![series]).unwrap();
+    let admission = storage.admit(&clashing).unwrap();
+    assert_eq!(admission.layout.attribute_tags(), ["rack".into(), "job".into()]);
+    assert_eq!(admission.layout.series()[0].attributes, ["r1".into(), "j1".into()]);
+    assert!(admission.refused[0].to_string().contains("\"temp\" is a field"));
     storage.close().await.unwrap();
 }

@@ -86,10 +86,19 @@ impl Layout {
         Ok(Self { table, identity_tags, attribute_tags, columns, series, offsets })
     }
 
-    /// The same series under a table's own names and types, which are known to be good.
-    pub(super) fn recast(&self, attribute_tags: Vec<Arc<str>>, columns: Vec<Column>) -> Self {
-        assert_eq!(attribute_tags.len(), self.attribute_tags.len());
-        Self { offsets: offsets(&columns), attribute_tags, columns, ..self.clone() }
+    /// The same series under a table's own names and types, which are known to be good, without
+    /// the attributes that are `None`.
+    pub(super) fn recast(&self, attributes: &[Option<Arc<str>>], columns: Vec<Column>) -> Self {
+        assert_eq!(attributes.len(), self.attribute_tags.len());
+        let mut recast = self.clone();
+        recast.attribute_tags = attributes.iter().flatten().cloned().collect();
+        for series in &mut recast.series {
+            let mut kept = attributes.iter().map(Option::is_some);
+            series.attributes.retain(|_| kept.next() == Some(true));
+        }
+        recast.offsets = offsets(&columns);
+        recast.columns = columns;
+        recast
     }
 
     pub fn table(&self) -> &Arc<str> {

@@ -52,7 +52,7 @@ impl TableSchema {
     }
 
     /// This schema grown by what is new in `layout`, the layout in this schema's own types, and
-    /// the columns that could not be taken. Without its identity tags a layout is refused whole.
+    /// the attributes and columns that could not be taken. Without its identity tags a layout is refused whole.
     pub(crate) fn admit(
         &self,
         layout: &Layout,
@@ -65,12 +65,12 @@ impl TableSchema {
             });
         }
         let mut schema = self.clone();
+        let mut refused = Vec::new();
         let mut attributes = Vec::with_capacity(layout.attribute_tags().len());
         for name in layout.attribute_tags() {
-            schema.check_role(name, ATTRIBUTE)?;
-            attributes.push(schema.admit_attribute(name));
+            let known = schema.check_role(name, ATTRIBUTE).map(|()| schema.admit_attribute(name));
+            attributes.push(known.map_err(|conflict| refused.push(conflict)).ok());
         }
-        let mut refused = Vec::new();
         let mut columns = Vec::with_capacity(layout.columns().len());
         for column in layout.columns() {
             match schema.check_role(&column.name, FIELD) {
@@ -78,7 +78,7 @@ impl TableSchema {
                 Err(conflict) => refused.push(conflict),
             }
         }
-        Ok((schema, layout.recast(attributes, columns), refused))
+        Ok((schema, layout.recast(&attributes, columns), refused))
     }
 
     fn admit_attribute(&mut self, name: &Arc<str>) -> Arc<str> {

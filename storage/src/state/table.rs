@@ -60,6 +60,11 @@ impl TableState {
         self.series.len()
     }
 
+    /// How many series of the layout the table has not seen; one named twice counts twice.
+    pub(super) fn new_series(&self, layout: &Layout) -> usize {
+        layout.series().iter().filter(|one| !self.series.contains_key(&one.identity)).count()
+    }
+
     /// Takes a layout that `schema`, which succeeds the table's, already holds.
     pub(crate) fn admit(
         &mut self,
