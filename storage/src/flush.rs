@@ -10,7 +10,7 @@
 //! A table that cannot be committed keeps its sealed rows and is tried again; the others are not
 //! written twice.
 
-use crate::buffer::{Generation, Keep, Scan};
+use crate::buffer::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
 use crate::error::{ErrorKind, StorageError};
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
@@ -23,8 +23,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
-
-const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Flusher {
@@ -70,11 +68,15 @@ impl Flusher {
         let position = self.sealed.as_ref().expect("a flush is under way").position;
         let jobs = self.jobs();
         let any = !jobs.is_empty();
+        let mut failure = None;
         for job in jobs {
             if let Err(error) = self.flush_table(&job, position).await {
                 self.counters.flush_failures.fetch_add(1, Relaxed);
-                return Err(error);
+                failure = failure.or(Some(error));
             }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         self.counters.flushes.fetch_add(u64::from(any), Relaxed);
         let sealed = self.sealed.take().expect("a flush is under way");
@@ -98,7 +100,7 @@ impl Flusher {
         let name = &job.schema.table;
         let mut table = match self.open.remove(name) {
             Some(table) => table,
-            None => self.tables.create_table(&job.schema).await?,
+            None => self.create(&job.schema).await?,
         };
         let result = self.write_and_commit(&mut table, job, position).await;
         let (files, version) = (table.files(), table.version());
@@ -106,6 +108,23 @@ impl Flusher {
         result?;
         self.state.lock().table_mut(job.number).flushed(files, version);
         Ok(())
+    }
+
+    /// A new table. Where it is there already and has rows of this very log, a second process is
+    /// writing under the log's number: this one stops.
+    async fn create(&self, schema: &TableSchema) -> Result<Table, StorageError> {
+        let table = self.tables.create_table(schema).await?;
+        match table.covered(self.incarnation) {
+            None => Ok(table),
+            Some(position) => Err(StorageError::new(
+                ErrorKind::Fenced,
+                format!(
+                    "table {} was made by another process with a copy of log {}, which committed \
+                     up to position {position}",
+                    schema.table, self.incarnation
+                ),
+            )),
+        }
     }
 
     async fn write_and_commit(
@@ -116,6 +135,10 @@ impl Flusher {
     ) -> Result<(), StorageError> {
         if **table.schema() != *job.schema {
             table.evolve(&job.schema).await?;
+        }
+        if table.covered(self.incarnation) >= Some(position) {
+            // An earlier try was committed after all; its answer was lost.
+            return Ok(());
         }
         let mut written = Vec::new();
         for day in job.generation.days() {
@@ -135,16 +158,19 @@ impl Flusher {
         job: &Job,
         day: i64,
     ) -> Result<Vec<WrittenFile>, StorageError> {
-        let newest = || job.generation.newest().clone();
-        let monotone =
-            self.write_file(table, job, day, FileKind::Monotone, Keep::Monotone(newest())).await?;
-        let late = match job.generation.late() {
-            None => None,
-            Some(_) => {
-                self.write_file(table, job, day, FileKind::Late, Keep::Late(newest())).await?
-            }
+        let newest = job.generation.newest();
+        let kinds = match job.generation.late() {
+            None => vec![(FileKind::Monotone, Keep::All)],
+            Some(_) => vec![
+                (FileKind::Monotone, Keep::Monotone(newest.clone())),
+                (FileKind::Late, Keep::Late(newest.clone())),
+            ],
         };
-        Ok(monotone.into_iter().chain(late).collect())
+        let mut written = Vec::new();
+        for (kind, keep) in kinds {
+            written.extend(self.write_file(table, job, day, kind, keep).await?);
+        }
+        Ok(written)
     }
 
     async fn write_file(

@@ -98,7 +98,8 @@ impl Storage {
             memory
         } else {
             self.shared.flush_wanted.notify_one();
-            self.shared.budget.reserve(bytes).await
+            let room = self.shared.budget.reserve(bytes).await;
+            room.ok_or_else(|| self.shared.stopped())?
         };
         self.shared.send(Command::Append { batch, memory }).await?;
         if self.shared.budget.used() >= self.shared.options.flush_bytes {
@@ -130,7 +131,12 @@ impl Storage {
 
     /// Waits until everything appended before is committed in the tables.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        self.shared.flush_all().await
+        let shared = Arc::clone(&self.shared);
+        // A task of its own: a commit under way must not be dropped with the caller.
+        let flushing = tokio::spawn(async move { shared.flush_all().await });
+        flushing.await.map_err(|error| {
+            StorageError::because(ErrorKind::Internal, "the flush ended early", error)
+        })?
     }
 
     /// Makes everything durable and stops. Rows not flushed yet are replayed at the next open.
@@ -139,6 +145,7 @@ impl Storage {
             task.abort();
         }
         drop(self.shared.commands.lock().take());
+        self.shared.budget.close();
         let writer = self.shared.writer.lock().take();
         if let Some(writer) = writer {
             let joined = tokio::task::spawn_blocking(move || writer.join()).await;
@@ -200,6 +207,7 @@ impl Shared {
             Err(error) => {
                 if matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Internal) {
                     let _ = self.failure.set(StorageError::new(error.kind(), error.to_string()));
+                    self.budget.close();
                 }
                 return Err(error);
             }

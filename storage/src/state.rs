@@ -50,9 +50,11 @@ pub(crate) struct Sealed {
 }
 
 impl State {
-    pub(crate) fn new(limits: Limits, budget: Arc<Budget>) -> Self {
+    /// An empty state without limits: what is in tables and log was taken once already. They
+    /// come with [`State::resume`].
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
         Self {
-            limits,
+            limits: Limits { tables: usize::MAX, columns: usize::MAX, series: usize::MAX },
             budget,
             tables: Vec::new(),
             by_name: BTreeMap::new(),
@@ -84,7 +86,9 @@ impl State {
         &mut self,
         end: Position,
         producers: impl Iterator<Item = (&'a ProducerId, Sequence)>,
+        limits: Limits,
     ) {
+        self.limits = limits;
         assert!(end >= self.position, "the log ends after what it held");
         self.position = end;
         let stored = self.tables.iter().all(TableState::is_flushed);
@@ -106,6 +110,12 @@ impl State {
             None => (TableSchema::of(layout), layout.clone(), Vec::new()),
             Some(table) => self.tables[table].schema().admit(layout)?,
         };
+        if layout.columns().is_empty() {
+            return Err(StorageError::rejected(format!(
+                "nothing is left of a layout of table {}: name at least one field that it can take",
+                layout.table()
+            )));
+        }
         if schema.fields.len() > self.limits.columns {
             return Err(StorageError::rejected(format!(
                 "table {} would have {} fields; the limit `columns` is {}",
@@ -163,7 +173,7 @@ impl State {
         self.addresses.contains_key(&address(layout))
     }
 
-    /// Puts a durable entry into the buffers of its tables, except where files cover it already.
+    /// Puts a durable entry, of which no block is in files yet, into the buffers of its tables.
     pub(crate) fn publish(&mut self, entry: Entry, memory: &mut Reservation) {
         assert!(entry.position > self.position, "positions grow");
         self.position = entry.position;

@@ -60,12 +60,13 @@ impl Writer {
     ) -> Self {
         let (staged, syncs) = (VecDeque::new(), Vec::new());
         let last_sync = Instant::now();
+        counters.log_bytes.store(log.bytes(), Relaxed);
         Self { log, commands, state, counters, staged, syncs, last_sync, last_group_bytes: 0 }
     }
 
     /// Runs until every sender has gone, then makes the rest durable. Returns early on the first
     /// failure of the log: nothing is acknowledged after it.
-    pub(crate) fn run(mut self) -> Result<(), StorageError> {
+    pub(crate) fn run(&mut self) -> Result<(), StorageError> {
         while let Some(command) = self.commands.blocking_recv() {
             self.take(command)?;
             self.wait_for_company();

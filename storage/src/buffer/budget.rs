@@ -2,13 +2,14 @@
 //! rows (a flush or a slow query) gives it back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    closed: AtomicBool,
     room: Notify,
 }
 
@@ -21,23 +22,33 @@ pub(crate) struct Reservation {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), room: Notify::new() })
+        let (used, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(Self { limit, used, closed, room: Notify::new() })
     }
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Waits until `bytes` fit. More than the whole limit is let through once nothing else is
-    /// held, so that no batch can wait for ever.
-    pub(crate) async fn reserve(self: &Arc<Self>, bytes: usize) -> Reservation {
+    /// Waits until `bytes` fit; `None` once closed. More than the whole limit is let through once
+    /// nothing else is held, so that no batch can wait for ever.
+    pub(crate) async fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
         loop {
             let room = self.room.notified();
+            if self.closed.load(Ordering::Acquire) {
+                return None;
+            }
             if let Some(reservation) = self.try_reserve(bytes) {
-                return reservation;
+                return Some(reservation);
             }
             room.await;
         }
+    }
+
+    /// Nothing will be given back any more: whoever waits is told.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.room.notify_waiters();
     }
 
     pub(crate) fn try_reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use warpline_kernel::extremes;
 
-const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
+pub(crate) const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 const CHUNK_BLOCKS: usize = 1_024;
 
 /// A layout as one table knows it.
@@ -44,7 +44,7 @@ pub(crate) struct Buffered {
 
 /// What it costs to keep a block: its bytes and what describes them.
 pub(crate) fn memory_of(block: &Block) -> usize {
-    size_of::<Buffered>() + block.bytes().len()
+    size_of::<Buffered>() + block.bytes().len() + block.index_bytes()
 }
 
 /// Blocks that lie together, with the times they span.

@@ -4,7 +4,7 @@
 //! from there by queries and by the flush. Nothing is sorted or decoded until somebody asks.
 //!
 //! ```text
-//! TableBuffer    sealed generation (being flushed)  |  active generation (appended to)
+//! TableState     sealed generation (being flushed)  |  active generation (appended to)
 //! Generation     chunks of blocks in log order; full chunks never change
 //! BufferSlice    the chunks of both at one instant: what a snapshot holds
 //! scan           blocks -> rows by identity and time, one per key -> record batches
@@ -20,6 +20,8 @@ mod slice;
 mod tests;
 
 pub(crate) use budget::{Budget, Reservation};
-pub(crate) use generation::{Buffered, Generation, LayoutEntry, Newest, memory_of};
+pub(crate) use generation::{
+    Buffered, Generation, LayoutEntry, MICROSECONDS_PER_DAY, Newest, memory_of,
+};
 pub(crate) use scan::{Keep, Scan};
 pub use slice::BufferSlice;

@@ -192,7 +192,8 @@ fn group_blocks(chunks: &[Arc<Chunk>], times: TimeRange) -> Vec<Group> {
             groups[at].ticks.push(number);
             continue;
         }
-        for row in 0..block.rows() as u32 {
+        for row in (0..block.rows() as u32).filter(|row| times.contains(block.time(*row as usize)))
+        {
             let rows = groups[at].rest.entry(block.series_index(row as usize)).or_default();
             rows.push(RowAddress { block: number, row });
         }

@@ -20,19 +20,17 @@ use uuid::Uuid;
 const WAITING_BATCHES: usize = 16_384;
 
 pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageError> {
-    if options.flush_bytes > options.memory_budget / 2 {
-        return Err(StorageError::rejected(format!(
-            "flush_bytes {} is more than half of memory_budget {}: lower it or raise the budget",
-            options.flush_bytes, options.memory_budget
-        )));
-    }
+    let options = StorageOptions {
+        flush_bytes: options.flush_bytes.min(options.memory_budget / 2),
+        ..options
+    };
     let log =
         LogOptions { dir: options.data_dir.join("log"), segment_bytes: options.segment_bytes };
     let recovery = blocking(move || Log::recover(&log)).await?;
     let incarnation = recovery.incarnation();
     let tables = Arc::new(Tables::open(&options.store_url, &options.store_options)?);
     let budget = Budget::new(options.memory_budget);
-    let mut state = State::new(options.limits.clone(), budget.clone());
+    let mut state = State::new(budget.clone());
     let mut open = BTreeMap::new();
     let mut covered = HashMap::new();
     for name in tables.names().await? {
@@ -49,7 +47,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     let mut replay = Replay { state, budget, flusher, covered, options: &options };
     let log = replay.run(recovery).await?;
     let Replay { state, budget, flusher, .. } = replay;
-    state.lock().resume(log.end(), log.producers());
+    state.lock().resume(log.end(), log.producers(), options.limits.clone());
     Ok(start(options, log, Parts { state, budget, flusher, tables, counters }))
 }
 
@@ -141,12 +139,13 @@ struct Parts {
 fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
     let (sender, commands) = mpsc::channel(WAITING_BATCHES);
     let failure: Arc<OnceLock<StorageError>> = Arc::default();
-    let writer = Writer::new(log, commands, parts.state.clone(), parts.counters.clone());
-    let failed = failure.clone();
+    let mut writer = Writer::new(log, commands, parts.state.clone(), parts.counters.clone());
+    let (failed, budget) = (failure.clone(), parts.budget.clone());
     let thread = std::thread::Builder::new().name("warpline-writer".into()).spawn(move || {
         if let Err(error) = writer.run() {
             tracing::error!(%error, "the log failed; nothing is taken any more");
             let _ = failed.set(error);
+            budget.close();
         }
     });
     let shared = Arc::new(Shared {

@@ -17,8 +17,8 @@ pub struct StorageOptions {
     /// Bytes that buffered rows may take. Past it appends wait. More memory means rarer flushes,
     /// larger files and longer replay.
     pub memory_budget: usize,
-    /// Buffered bytes that start a flush; at most half the budget, so that rows can still come in
-    /// while it runs.
+    /// Buffered bytes that start a flush. More than half the budget counts as half of it, so that
+    /// rows can still come in while a flush runs.
     pub flush_bytes: usize,
     /// The longest that rows wait for a flush. Each flush makes a file per table and day, so
     /// shorter means more files; until it, rows are safe in the log alone.

@@ -234,6 +234,51 @@ async fn a_successor_fences_its_predecessor() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_made_by_a_successor_fences_too() {
+    let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let first = Storage::open(options(first_dir.path())).await.unwrap();
+    send(&first, "gpu", 1..=5).await;
+    copy_log(first_dir.path(), second_dir.path());
+    let store_url = options(first_dir.path()).store_url;
+    let second = StorageOptions { store_url, ..options(second_dir.path()) };
+    let second = Storage::open(second).await.unwrap();
+    assert_eq!(count(&second, "gpu"), 10);
+    second.flush().await.unwrap();
+    send(&first, "gpu", 6..=7).await;
+    assert_eq!(first.flush().await.unwrap_err().kind(), ErrorKind::Fenced);
+    assert_eq!(count(&second, "gpu"), 10);
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_waits_for_memory_learns_that_the_store_has_closed() {
+    let dir = TempDir::new().unwrap();
+    let tiny = StorageOptions { memory_budget: 2, ..options(dir.path()) };
+    let storage = Storage::open(tiny).await.unwrap();
+    let layout = storage.admit(&layout("gpu")).unwrap().layout;
+    let held = storage.shared.budget.force(1);
+    let batch = Batch { producer: producer(), sequence: 1, blocks: vec![tick(&layout, 1)] };
+    let waiting = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.append(batch).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    storage.close().await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layout_without_fields_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let (tags, series) = (layout("gpu").identity_tags().to_vec(), layout("gpu").series().to_vec());
+    let bare = Layout::new("gpu", tags, Vec::new(), Vec::new(), series).unwrap();
+    assert_eq!(storage.admit(&bare).unwrap_err().kind(), ErrorKind::Rejected);
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spent_budget_flushes_and_lets_appends_through() {
     let dir = TempDir::new().unwrap();
     let tight = StorageOptions { memory_budget: 8_192, flush_bytes: 4_096, ..options(dir.path()) };
@@ -344,7 +389,8 @@ async fn a_tag_that_clashes_with_a_field_is_left_out_and_told() {
         attributes: vec!["r1".into(), "hot".into(), "j1".into()],
     };
     let tags = layout("gpu").identity_tags().to_vec();
-    let clashing = Layout::new("gpu", tags, attributes, Vec::new(), vec![series]).unwrap();
+    let columns = layout("gpu").columns().to_vec();
+    let clashing = Layout::new("gpu", tags, attributes, columns, vec![series]).unwrap();
     let admission = storage.admit(&clashing).unwrap();
     assert_eq!(admission.layout.attribute_tags(), ["rack".into(), "job".into()]);
     assert_eq!(admission.layout.series()[0].attributes, ["r1".into(), "j1".into()]);

@@ -190,6 +190,11 @@ impl Block {
         Some(&self.bytes[start..start + self.rows.div_ceil(8)])
     }
 
+    /// Memory beside the block's bytes.
+    pub(crate) fn index_bytes(&self) -> usize {
+        self.validity.len() * size_of::<Option<u32>>()
+    }
+
     pub fn is_present(&self, column: usize, row: usize) -> bool {
         self.validity(column).is_none_or(|bits| bit(bits, row))
     }

@@ -22,7 +22,6 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports, reason = "the writer names them")]
 pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;
 
