@@ -389,7 +389,7 @@ async fn a_tag_that_clashes_with_a_field_is_left_out_and_told() {
         attributes: vec!["r1".into(), "hot".into(), "j1".into()],
     };
     let tags = layout("gpu").identity_tags().to_vec();
-    let columns = layout("gpu").columns().to_vec();
+    let columns = vec![Column { name: "power".into(), field_type: FieldType::Int16 }];
     let clashing = Layout::new("gpu", tags, attributes, columns, vec![series]).unwrap();
     let admission = storage.admit(&clashing).unwrap();
     assert_eq!(admission.layout.attribute_tags(), ["rack".into(), "job".into()]);
