@@ -8,7 +8,7 @@ use arrow::util::pretty::pretty_format_batches_with_options;
 use clap::ValueEnum;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use std::io::{Read, Write};
-use url::Url;
+use url::{Host, Url};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,10 +64,34 @@ pub async fn run(options: SqlOptions) -> Result<(), Failure> {
     if options.format == Format::Table {
         return Ok(writeln!(out, "{}", draw(&response.bytes().await?)?)?);
     }
+    let mut line = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         out.write_all(&chunk)?;
+        keep_last_line(&mut line, &chunk);
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    match broken_off(&line) {
+        Some(message) if options.format == Format::Json => Err(message.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The line that a body ends with, its line feed included.
+fn keep_last_line(line: &mut Vec<u8>, chunk: &[u8]) {
+    for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+        if line.ends_with(b"\n") {
+            line.clear();
+        }
+        line.extend_from_slice(part);
+    }
+}
+
+/// What a JSON answer says when its statement failed after the first rows: it ends with
+/// `],"error":...}`, which no string of a row can hold unescaped.
+fn broken_off(last_line: &[u8]) -> Option<String> {
+    let line = std::str::from_utf8(last_line).ok()?;
+    let (_, failure) = line.rsplit_once("],\"error\":")?;
+    refusal(&format!("{{\"error\":{failure}"))
 }
 
 /// The answer to a statement, drawn as a table.
@@ -87,7 +111,7 @@ fn statement(argument: &str) -> Result<String, Failure> {
 
 async fn ask(server: &Url, statement: &str, format: Format) -> Result<reqwest::Response, Failure> {
     let url = server.join("sql")?;
-    let sent = reqwest::Client::new()
+    let sent = client(&url)?
         .post(url.clone())
         .header(ACCEPT, format.media_type())
         .header(CONTENT_TYPE, "application/sql")
@@ -106,12 +130,26 @@ async fn ask(server: &Url, statement: &str, format: Format) -> Result<reqwest::R
     Err(refusal(&body).unwrap_or_else(|| format!("the server answered {status}: {body}")).into())
 }
 
+/// Proxies are for the network: they cannot reach this machine's own servers.
+fn client(url: &Url) -> reqwest::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder();
+    let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
+    builder.build()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
 /// The message of `{"error": ...}`, where the server sent one.
 fn refusal(body: &str) -> Option<String> {
     let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    let error = body.get("error")?;
-    let message = error.get("message").unwrap_or(error);
-    Some(message.as_str()?.to_owned())
+    Some(body.get("error")?.as_str()?.to_owned())
 }
 
 /// The cause behind the causes: "connection refused" rather than "error sending request".
@@ -131,4 +169,33 @@ fn draw(stream: &[u8]) -> Result<String, Failure> {
     }
     let options = FormatOptions::default().with_null("NULL").with_display_error(true);
     Ok(pretty_format_batches_with_options(&batches, &options)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{broken_off, is_loopback, keep_last_line};
+    use url::Url;
+
+    #[test]
+    fn a_json_answer_that_failed_on_its_way_is_told() {
+        let ended = |body: &str| {
+            let mut line = Vec::new();
+            for chunk in body.as_bytes().chunks(3) {
+                keep_last_line(&mut line, chunk);
+            }
+            broken_off(&line)
+        };
+        let failed =
+            "{\"columns\":[],\"rows\":[\n[1],\n[2]],\"error\":\"too late\",\"code\":\"57014\"}\n";
+        assert_eq!(ended(failed).as_deref(), Some("too late"));
+        assert_eq!(ended("{\"columns\":[],\"rows\":[\n[1],\n[\"],\\\"error\\\":\"]]}\n"), None);
+        assert_eq!(ended(""), None);
+    }
+
+    #[test]
+    fn loopback_is_known_by_its_names() {
+        let own = ["http://localhost:7480", "http://127.0.0.1:7480", "http://[::1]:7480"];
+        assert!(own.iter().all(|url| is_loopback(&Url::parse(url).unwrap())));
+        assert!(!is_loopback(&Url::parse("http://node.example:7480").unwrap()));
+    }
 }
