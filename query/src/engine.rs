@@ -39,7 +39,7 @@ pub struct EngineOptions {
     pub spill_dir: Option<PathBuf>,
     /// Threads for queries alone, and into how many parts a query is cut.
     pub threads: usize,
-    /// How long a statement may run, its answer taken included.
+    /// How long a statement may run until its answer is ready.
     pub timeout: Duration,
 }
 
