@@ -65,7 +65,7 @@ pub struct AgentOptions {
     pub cluster: String,
 
     /// Under which name the server counts this agent's frames: one per running agent
-    /// [default: agent/ and this machine's name]
+    /// [default: agent/ and this machine's name, with --once and /once]
     #[arg(long, value_name = "ID")]
     pub producer_id: Option<String>,
 
@@ -73,7 +73,8 @@ pub struct AgentOptions {
     #[arg(long, value_name = "FILE", env = "WARPLINE_DICTIONARY")]
     pub dictionary: Option<PathBuf>,
 
-    /// Memory for frames that the server has not stored yet
+    /// Memory for frames that are not on the server's disk, and as much again for those that are
+    /// and are not in its tables yet
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     pub spool: ByteSize,
 
@@ -128,6 +129,9 @@ async fn once(
     }
     let summary = uplink.finish().await?;
     println!("acknowledged frames={} bytes={}", summary.frames, summary.bytes);
+    if !summary.refusals.is_empty() {
+        return Err(format!("the server refused: {}", summary.refusals).into());
+    }
     if failed == 0 { Ok(()) } else { Err(format!("{failed} targets gave nothing").into()) }
 }
 
@@ -141,7 +145,12 @@ async fn scrape_for_ever(
     info!("scraping {} targets every {interval:?}", targets.len());
     let mut last = micros(SystemTime::now());
     loop {
-        let tick = next_tick(micros(SystemTime::now()), last, interval);
+        let now = micros(SystemTime::now());
+        if stepped_back(now, last, interval) {
+            warn!("the clock is {:?} back: scraping on by it", micros_between(now, last));
+            last = now;
+        }
+        let tick = next_tick(now, last, interval);
         let missed = (tick - last) / interval.as_micros() as i64 - 1;
         if missed > 0 {
             warn!("{missed} scrapes were missed: the server or a target was too slow");
@@ -174,6 +183,15 @@ async fn scrape_all(
     join_all(asked).await
 }
 
+/// Whether the last tick is so far ahead of the clock that waiting for the next would be a gap.
+fn stepped_back(now: Timestamp, last: Timestamp, interval: Duration) -> bool {
+    micros_between(now, last) > interval
+}
+
+fn micros_between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_micros((to - from).max(0).cast_unsigned())
+}
+
 /// The next multiple of the interval after both times.
 fn next_tick(now: Timestamp, last: Timestamp, interval: Duration) -> Timestamp {
     let step = interval.as_micros() as i64;
@@ -181,7 +199,7 @@ fn next_tick(now: Timestamp, last: Timestamp, interval: Duration) -> Timestamp {
 }
 
 fn until(tick: Timestamp) -> Duration {
-    Duration::from_micros((tick - micros(SystemTime::now())).max(0).cast_unsigned())
+    micros_between(micros(SystemTime::now()), tick)
 }
 
 fn micros(time: SystemTime) -> Timestamp {
@@ -199,14 +217,17 @@ fn targets(options: &AgentOptions) -> Result<Vec<Target>, Failure> {
     let here = machine_name();
     let target = |address: &Address| {
         let node = options.node.as_deref().or_else(|| address.remote_host()).unwrap_or(&here);
-        let origin = Origin { cluster: options.cluster.as_str().into(), node: node.into() };
+        let cluster = options.cluster.as_str().into();
+        let instance = address.instance().map(Into::into);
+        let origin = Origin { cluster, node: node.into(), instance };
         Target::new(address.clone(), dictionary.clone(), origin, client.clone())
     };
     Ok(options.targets.iter().map(target).collect())
 }
 
 fn producer(options: &AgentOptions) -> Result<ProducerId, Failure> {
-    let default = || format!("agent/{}", options.node.clone().unwrap_or_else(machine_name));
+    let once = if options.once { "/once" } else { "" };
+    let default = || format!("agent/{}{once}", options.node.clone().unwrap_or_else(machine_name));
     let name = options.producer_id.clone().unwrap_or_else(default);
     let limit = ProducerId::MAX_BYTES;
     ProducerId::new(name)

@@ -164,6 +164,12 @@ impl Scrape {
 }
 
 impl Address {
+    /// The exporter's `host:port`.
+    pub(super) fn instance(&self) -> Option<String> {
+        let Self::Url(url) = self else { return None };
+        Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?))
+    }
+
     /// The host's name, where it is another machine's.
     pub(super) fn remote_host(&self) -> Option<&str> {
         let Self::Url(url) = self else { return None };

@@ -89,6 +89,10 @@ fn addresses_are_urls_or_paths() {
     assert_eq!(host("http://127.0.0.1:9400/metrics"), None);
     assert_eq!(host("http://[::1]:9400/metrics"), None);
     assert_eq!(host("./a.prom"), None);
+    let instance = |text: &str| parse(text).unwrap().instance();
+    assert_eq!(instance("http://localhost:9400/metrics").as_deref(), Some("localhost:9400"));
+    assert_eq!(instance("https://gpu-7/metrics").as_deref(), Some("gpu-7:443"));
+    assert_eq!(instance("./a.prom"), None);
 }
 
 #[test]
@@ -101,11 +105,21 @@ fn ticks_are_whole_multiples() {
 }
 
 #[test]
+fn a_clock_that_steps_back_far_is_followed() {
+    let second = Duration::from_secs(1);
+    assert!(!stepped_back(1_000_000, 1_000_000, second));
+    assert!(!stepped_back(1_900_000, 2_000_000, second), "a small step makes no tick twice");
+    assert!(stepped_back(1_000_000, 3_601_000_000, second));
+    assert!(!stepped_back(3_601_000_000, 1_000_000, second), "missed ticks are no step back");
+}
+
+#[test]
 fn an_agent_has_a_lasting_name() {
     let name = |arguments: &[&str]| producer(&options(arguments)).map(|id| id.as_str().to_owned());
     let default = name(&["--target", "a"]).unwrap();
     assert_eq!(default, format!("agent/{}", machine_name()));
     assert_eq!(name(&["--target", "a", "--node", "n7"]).unwrap(), "agent/n7");
+    assert_eq!(name(&["--target", "a", "--node", "n7", "--once"]).unwrap(), "agent/n7/once");
     assert_eq!(name(&["--target", "a", "--producer-id", "mine"]).unwrap(), "mine");
     assert!(name(&["--target", "a", "--producer-id", ""]).unwrap_err().to_string().contains("128"));
 }

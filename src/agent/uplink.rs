@@ -5,11 +5,17 @@ use std::sync::Arc;
 use tracing::warn;
 use url::Url;
 use warpline_ingest::client::{ClientError, ClientOptions, Keep, StreamClient, Summary};
-use warpline_storage::model::{Layout, ProducerId};
+use warpline_storage::Acknowledged;
+use warpline_storage::model::{Layout, ProducerId, Sequence};
 
-/// Layouts after which a fresh stream is begun: jobs come and go, and each change of labels is a
-/// new layout, which client and server keep as long as the stream lives.
-const MAX_LAYOUTS: usize = 64;
+/// Layouts after which a fresh stream is begun, or so many times those of a tick: jobs come and
+/// go, and each change of labels is a new layout, which client and server keep as long as the
+/// stream lives.
+const MANY_LAYOUTS: usize = 64;
+const MANY_TIMES: usize = 4;
+
+/// So many times that, a fresh stream is not put off until all is stored.
+const TOO_MANY_TIMES: usize = 4;
 
 /// Frames under way; their bytes bound them.
 const MAX_FRAMES: usize = 1 << 16;
@@ -69,7 +75,7 @@ impl Uplink {
         &mut self,
         blocks: Vec<(Arc<Layout>, Bytes)>,
     ) -> Result<(), UplinkError> {
-        self.begin_anew_if_due().await?;
+        self.begin_anew_if_due(blocks.len()).await?;
         let mut numbered = Vec::with_capacity(blocks.len());
         for (layout, bytes) in blocks {
             if let Some(number) = self.number(layout).await? {
@@ -113,12 +119,13 @@ impl Uplink {
         Ok(number)
     }
 
-    /// Begins a fresh stream when many layouts were defined; the server ends the older one. Only
-    /// at a moment when all is durable, so that nothing is lost with it.
-    async fn begin_anew_if_due(&mut self) -> Result<(), UplinkError> {
-        let durable = self.client.acknowledged().borrow().durable;
-        let idle = self.client.is_connected() && durable + 1 == self.client.next_sequence();
-        if self.layouts.len() < MAX_LAYOUTS || !idle {
+    /// Begins a fresh stream when many layouts were defined; the server ends the older one, and
+    /// what that kept goes with it.
+    async fn begin_anew_if_due(&mut self, in_use: usize) -> Result<(), UplinkError> {
+        let now = *self.client.acknowledged().borrow();
+        let last = self.client.next_sequence() - 1;
+        let due = is_due(self.layouts.len(), in_use, last, now);
+        if !(due && self.client.is_connected()) {
             return Ok(());
         }
         *self = Self::connect_patiently(&self.server, &self.producer, self.spool).await?;
@@ -128,5 +135,30 @@ impl Uplink {
     /// Waits until all that was sent is durable.
     pub(super) async fn finish(self) -> Result<Summary, UplinkError> {
         Ok(self.client.finish().await?)
+    }
+}
+
+/// Whether a stream with so many layouts should give way to a fresh one, now that `last` is the
+/// last frame. Never before all is durable; if it can be, when all is stored.
+fn is_due(layouts: usize, in_use: usize, last: Sequence, now: Acknowledged) -> bool {
+    let many = MANY_LAYOUTS.max(MANY_TIMES * in_use);
+    let settled = if layouts < TOO_MANY_TIMES * many { now.stored } else { now.durable };
+    layouts >= many && settled == last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_stream_waits_until_all_is_stored_but_not_for_ever() {
+        let stored = Acknowledged { durable: 9, stored: 9 };
+        let durable = Acknowledged { durable: 9, stored: 8 };
+        let under_way = Acknowledged { durable: 8, stored: 8 };
+        let due = |layouts, in_use, now| is_due(layouts, in_use, 9, now);
+        assert!(!due(63, 2, stored) && due(64, 2, stored));
+        assert!(!due(64, 2, durable) && !due(255, 2, durable) && due(256, 2, durable));
+        assert!(!due(256, 2, under_way));
+        assert!(!due(399, 100, stored) && due(400, 100, stored), "many targets, many layouts");
     }
 }

@@ -17,59 +17,103 @@ use uuid::Uuid;
 pub(super) async fn run(shared: Arc<Shared>, channel: Channel) {
     let (first, last) = shared.backoff;
     let mut wait = first;
+    let mut streak = Streak::default();
     loop {
-        let mut progressed = false;
-        let status = match stream(&shared, &channel, &mut progressed).await {
+        streak.progressed = false;
+        let status = match stream(&shared, &channel, &mut streak).await {
             Ok(()) => Status::unavailable("the server closed the stream"),
-            Err(failure) => failure,
+            Err(End::Broken(status)) => status,
+            Err(End::Final(failure)) => return shared.fail(failure),
         };
         if is_final(status.code()) {
             let (code, reason) = (name(status.code()), status.message().to_owned());
-            shared.fail(ClientError::Refused { code, reason });
-            return;
+            return shared.fail(ClientError::Refused { code, reason });
         }
         let reason = format!("{}: {}", name(status.code()), status.message());
         if shared.broken(&reason) {
             return;
         }
-        tracing::debug!(reason, "the stream broke; connecting again");
-        wait = if progressed { first } else { wait };
+        streak.broke(&reason, shared.has_stood());
+        wait = if streak.progressed { first } else { wait };
         tokio::time::sleep(jittered(wait)).await;
         wait = (wait * 2).min(last);
     }
 }
 
-/// One connection, from Hello to its end. A store that has failed welcomes and takes nothing, so
-/// that only an acknowledgement counts as progress.
-async fn stream(
-    shared: &Arc<Shared>,
-    channel: &Channel,
-    progressed: &mut bool,
-) -> Result<(), Status> {
+/// How a connection ended before its time.
+enum End {
+    /// The status says whether to try again.
+    Broken(Status),
+    Final(ClientError),
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        Self::Broken(status)
+    }
+}
+
+impl From<ClientError> for End {
+    fn from(failure: ClientError) -> Self {
+        Self::Final(failure)
+    }
+}
+
+/// What connections in a row came to. A store that has failed welcomes and takes nothing, so that
+/// only an acknowledgement counts as progress.
+#[derive(Default)]
+struct Streak {
+    /// Whether the present connection had an acknowledgement.
+    progressed: bool,
+    /// Whether the server was told of as lost, and not yet as back.
+    lost: bool,
+}
+
+impl Streak {
+    /// Warns of the first break. Before the first Welcome `connect` says what is wrong.
+    fn broke(&mut self, reason: &str, has_stood: bool) {
+        if has_stood && !self.lost {
+            self.lost = true;
+            tracing::warn!(reason, "the stream broke; connecting again until the server is back");
+        } else {
+            tracing::debug!(reason, "no stream yet; connecting again");
+        }
+    }
+
+    fn progress(&mut self) {
+        self.progressed = true;
+        if std::mem::take(&mut self.lost) {
+            tracing::info!("the server is back and takes frames");
+        }
+    }
+}
+
+/// One connection, from Hello to its end.
+async fn stream(shared: &Arc<Shared>, channel: &Channel, streak: &mut Streak) -> Result<(), End> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(describe(&error)))?;
     let connection = shared.begin();
     let outbound = Outbound { shared: shared.clone(), connection };
     let path = PathAndQuery::from_static(STREAM_PATH);
     let answers = grpc.streaming(Request::new(outbound), path, BytesCodec).await?;
-    read(shared, answers.into_inner(), progressed).await
+    read(shared, answers.into_inner(), streak).await
 }
 
 async fn read(
     shared: &Shared,
     mut answers: Streaming<Bytes>,
-    progressed: &mut bool,
-) -> Result<(), Status> {
+    streak: &mut Streak,
+) -> Result<(), End> {
     while let Some(message) = answers.message().await? {
         let message = decode(&message).map_err(|e| Status::data_loss(e.to_string()))?;
         match message {
             Message::Welcome(welcome) => {
                 check_version(&welcome)?;
-                shared.welcome(welcome);
+                shared.welcome(welcome)?;
             }
             Message::Acknowledge(now) => {
-                *progressed = true;
-                shared.acknowledge(now);
+                shared.acknowledge(now)?;
+                streak.progress();
             }
             Message::Refusal(refusal) => {
                 tracing::warn!(
@@ -82,7 +126,10 @@ async fn read(
                 );
                 shared.refuse(refusal);
             }
-            other => return Err(Status::data_loss(format!("a server does not send {other:?}"))),
+            other => {
+                let text = format!("a server does not send {other:?}");
+                return Err(Status::data_loss(text).into());
+            }
         }
     }
     Ok(())

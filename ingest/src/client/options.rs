@@ -79,6 +79,11 @@ pub enum ClientError {
     UnknownLayout { number: u32 },
     #[error("the server ended the stream for good ({code}): {reason}")]
     Refused { code: &'static str, reason: String },
+    #[error(
+        "the server has frames up to {durable} of this producer, and this process sent none after \
+         {claimed}: another process has the same producer id; give each its own"
+    )]
+    Overtaken { durable: Sequence, claimed: Sequence },
     #[error("the server sent what is no answer: {0}")]
     Protocol(String),
 }

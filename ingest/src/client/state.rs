@@ -46,6 +46,9 @@ struct State {
     connection: u64,
     greeted: bool,
     welcome: Option<Welcome>,
+    /// The last sequence that may be on the server by this client's account: where its first
+    /// Welcome stood, or what it has sent since. `None` before that.
+    claimed: Option<Sequence>,
     /// The last Welcome's: it outlives the connection.
     max_message: usize,
     closing: bool,
@@ -65,6 +68,7 @@ impl Shared {
             connection: 0,
             greeted: false,
             welcome: None,
+            claimed: None,
             max_message: usize::MAX,
             closing: false,
             abandoned: false,
@@ -140,6 +144,7 @@ impl Shared {
             return Err(failure.clone());
         }
         if sequence <= self.acknowledged.borrow().durable {
+            state.claim(sequence);
             return Ok(true);
         }
         let (frames, bytes) = state.window.pending();
@@ -149,6 +154,7 @@ impl Shared {
             return Ok(false);
         }
         state.window.push(sequence, message.clone());
+        state.claim(sequence);
         state.wake();
         Ok(true)
     }
@@ -229,10 +235,17 @@ impl Shared {
         Poll::Pending
     }
 
-    pub(super) fn welcome(&self, welcome: Welcome) {
+    /// Whether the server has ever welcomed this client.
+    pub(super) fn has_stood(&self) -> bool {
+        self.state.lock().claimed.is_some()
+    }
+
+    pub(super) fn welcome(&self, welcome: Welcome) -> Result<(), ClientError> {
         let standing = Acknowledged { durable: welcome.durable, stored: welcome.stored };
         {
             let state = &mut *self.state.lock();
+            state.check_own(standing.durable)?;
+            state.claim(standing.durable);
             state.welcome = Some(welcome);
             state.max_message = welcome.max_message as usize;
             state.window.restart(standing);
@@ -241,11 +254,13 @@ impl Shared {
         self.acknowledged.send_replace(standing);
         self.phase.send_replace(Phase::Streaming);
         self.room.notify_one();
+        Ok(())
     }
 
-    pub(super) fn acknowledge(&self, now: Acknowledged) {
+    pub(super) fn acknowledge(&self, now: Acknowledged) -> Result<(), ClientError> {
         {
             let state = &mut *self.state.lock();
+            state.check_own(now.durable)?;
             state.window.acknowledge(now);
             if state.closing {
                 state.wake();
@@ -253,6 +268,7 @@ impl Shared {
         }
         self.acknowledged.send_replace(now);
         self.room.notify_one();
+        Ok(())
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) {
@@ -283,6 +299,19 @@ impl Shared {
 }
 
 impl State {
+    fn claim(&mut self, sequence: Sequence) {
+        self.claimed = self.claimed.max(Some(sequence));
+    }
+
+    /// Frames of another process under this producer's name have taken the sequences of ours, which
+    /// would be dropped as repeats.
+    fn check_own(&self, durable: Sequence) -> Result<(), ClientError> {
+        match self.claimed {
+            Some(claimed) if durable > claimed => Err(ClientError::Overtaken { durable, claimed }),
+            _ => Ok(()),
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();

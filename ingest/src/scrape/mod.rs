@@ -5,7 +5,8 @@
 //!        identity cluster, node, gpu ("0", or "0/3" for MIG instance 3 of it)
 //!        all samples of one GPU at one time are one row; other labels are attributes
 //! every other sample                                               -> table metric
-//!        identity cluster, node, name, labels (JSON with sorted keys); field value (a double)
+//!        identity cluster, node, name, labels (JSON with sorted keys, the exporter's
+//!        address as `instance` among them); field value (a double)
 //! ```
 //! A series is looked at once: its text is the key under which the mapper remembers its place.
 //! Layouts are remade only when a series or column is there that the last layout had not, or a
@@ -40,6 +41,9 @@ const SPARE_PLACES: usize = 1_024;
 pub struct Origin {
     pub cluster: Arc<str>,
     pub node: Arc<str>,
+    /// `host:port` of the exporter; `None` for a file. Exporters of one node tell of themselves
+    /// under the same names.
+    pub instance: Option<Arc<str>>,
 }
 
 /// What a scrape became.

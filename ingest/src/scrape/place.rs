@@ -57,7 +57,7 @@ pub(super) fn find(
     dictionary: &Dictionary,
     origin: &Origin,
 ) -> Result<Found, String> {
-    let labels = labels(sample)?;
+    let mut labels = labels(sample)?;
     let cluster = label_or(&labels, &["cluster"], &origin.cluster);
     let node = label_or(&labels, &["Hostname", "hostname"], &origin.node);
     let part = PARTS.iter().any(|part| labels.contains_key(*part));
@@ -72,6 +72,9 @@ pub(super) fn find(
         let column = Column { name: field.column.clone(), field_type };
         let attributes = attributes(&labels, dictionary)?;
         return Ok(Found::Gpu(AboutGpu { identity: [cluster, node, gpu], attributes, column }));
+    }
+    if let Some(instance) = &origin.instance {
+        labels.entry("instance".into()).or_insert(Cow::Borrowed(&**instance));
     }
     let labels: Arc<str> =
         serde_json::to_string(&labels).map_err(|error| error.to_string())?.into();

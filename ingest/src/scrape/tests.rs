@@ -11,7 +11,12 @@ use super::*;
 const TIME: Timestamp = 1_700_000_000_000_000;
 
 fn fresh() -> Mapper {
-    let origin = Origin { cluster: "c1".into(), node: "n1".into() };
+    from_instance(None)
+}
+
+fn from_instance(instance: Option<&str>) -> Mapper {
+    let instance = instance.map(Into::into);
+    let origin = Origin { cluster: "c1".into(), node: "n1".into(), instance };
     Mapper::new(Arc::new(Dictionary::builtin()), origin)
 }
 
@@ -109,6 +114,22 @@ fn the_unknown_goes_to_metric() {
     );
     assert_eq!(mapped.report.blank, 1);
     assert_eq!(rows(&mapped, "gpu"), [""; 0]);
+}
+
+#[test]
+fn exporters_of_one_node_are_told_apart() {
+    let text = "go_goroutines 8\na{instance=\"own\"} 1\nb{instance=\"\"} 2\n\
+                DCGM_FI_DEV_SM_CLOCK{gpu=\"0\"} 3\n";
+    let mapped = map(&mut from_instance(Some("n1:9100")), text);
+    assert_eq!(
+        rows(&mapped, "metric"),
+        [
+            r#"c1 n1 go_goroutines {"instance":"n1:9100"} value=8"#,
+            r#"c1 n1 a {"instance":"own"} value=1"#,
+            r#"c1 n1 b {"instance":"n1:9100"} value=2"#,
+        ]
+    );
+    assert_eq!(rows(&mapped, "gpu"), ["c1 n1 0 sm_clock=3"]);
 }
 
 #[test]

@@ -43,8 +43,12 @@ async fn a_scrape_is_streamed_and_a_later_run_goes_on() {
     std::fs::write(&file, text.replace("1700000000000", "1700000001000")).unwrap();
     run_once().await.unwrap();
     assert_eq!((rows(&server, "gpu").await, rows(&server, "metric").await), (2, 2));
-    let producer = ProducerId::new("agent/n1").unwrap();
+    let producer = ProducerId::new("agent/n1/once").unwrap();
     assert_eq!(server.storage().producer(&producer).borrow().durable, 2);
+    let ahead = text.replace("1700000000000", "99999999999000");
+    std::fs::write(&file, ahead).unwrap();
+    let failure = run_once().await.unwrap_err().to_string();
+    assert!(failure.starts_with("the server refused: 2 rows (time: "), "{failure}");
     std::fs::remove_file(&file).unwrap();
     let failure = run_once().await.unwrap_err();
     assert_eq!(failure.to_string(), "1 targets gave nothing");

@@ -155,6 +155,33 @@ async fn of_two_processes_with_one_name_the_older_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_sequences_another_took_meanwhile_stops() {
+    let server = TestServer::start().await;
+    let proxy = Proxy::start(server.address).await;
+    let away =
+        ClientOptions { backoff: (Duration::from_secs(5), Duration::from_secs(5)), ..options() };
+    let mut older =
+        StreamClient::connect(url_of(proxy.address), producer("n1"), away).await.unwrap();
+    let layout = layout();
+    let number = older.define(layout.clone()).await.unwrap();
+    older.send(vec![(number, tick(&layout, 0))]).await.unwrap();
+    older.acknowledged().wait_for(|now| now.durable == 1).await.unwrap();
+    proxy.cut();
+    while older.is_connected() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    older.send(vec![(number, tick(&layout, 1))]).await.unwrap();
+    let mut newer = server.client("n1").await;
+    let number = newer.define(layout.clone()).await.unwrap();
+    for second in 2..5 {
+        newer.send(vec![(number, tick(&layout, second))]).await.unwrap();
+    }
+    newer.finish().await.unwrap();
+    let error = older.finish().await.unwrap_err();
+    assert!(matches!(error, ClientError::Overtaken { durable: 4, claimed: 2 }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sending_waits_where_the_window_is_full() {
     let server = TestServer::start().await;
     let proxy = Proxy::start(server.address).await;
