@@ -140,8 +140,11 @@ proptest! {
         let kept = model.kept(newest, at);
         match home.open() {
             Err(error) => {
+                // Noise over a version alone cannot be told from a newer program's header.
+                let newer = (8..12).contains(&at) && error.to_string().contains("format version");
                 // The snapshot in the only segment left is not to be had elsewhere.
-                prop_assert!(alone && newest > 1 && error.kind() == ErrorKind::Corrupt, "{error}");
+                let alone = alone && newest > 1 && error.kind() == ErrorKind::Corrupt;
+                prop_assert!(newer || alone, "{error}");
                 prop_assert!(kept < newest);
             }
             Ok((groups, mut log)) => {
