@@ -1,4 +1,4 @@
-//! Warpline's kernel: slices in, facts and buckets out.
+//! Warpline's kernel: slices in, facts out.
 //!
 //! It knows nothing of tables, files or SQL, and depends on nothing.
 
