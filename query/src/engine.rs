@@ -2,10 +2,12 @@
 
 use crate::answer::{Answer, Deadline, Work, run};
 use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SnapshotSchema, Source};
+use crate::downsample::DownsampleRule;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
 use crate::functions;
-use crate::scan::Footers;
+use crate::planner::Planner;
+use crate::scan::{Chunks, Footers};
 use crate::statement::{Plan, Statement, parse_one};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
@@ -35,8 +37,12 @@ pub struct EngineOptions {
     pub memory_bytes: usize,
     /// Memory for footers of data files, which queries share.
     pub footer_bytes: usize,
+    /// Memory for decoded column chunks of data files, which queries share.
+    pub chunk_bytes: usize,
     /// Where queries spill; the system's temporary folder unless given.
     pub spill_dir: Option<PathBuf>,
+    /// Whether aggregates by bucket and tag go to the kernel; off to compare with DataFusion's plans.
+    pub downsample: bool,
     /// Threads for queries alone, and into how many parts a query is cut.
     pub threads: usize,
     /// How long a statement may run until its answer is ready.
@@ -48,7 +54,9 @@ impl Default for EngineOptions {
         Self {
             memory_bytes: 1 << 30,
             footer_bytes: 128 << 20,
+            chunk_bytes: 256 << 20,
             spill_dir: None,
+            downsample: true,
             threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
             timeout: Duration::from_mins(5),
         }
@@ -188,14 +196,17 @@ fn base_context(
     catalog.register_schema(SCHEMA, Arc::new(live))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
-    let state = SessionStateBuilder::new()
+    let mut builder = SessionStateBuilder::new()
         .with_default_features()
         .with_config(session_config(options))
         .with_runtime_env(runtime_env(options)?)
         .with_catalog_list(Arc::new(catalogs))
         .with_analyzer_rules(analyzer_rules())
-        .build();
-    let context = SessionContext::new_with_state(state);
+        .with_query_planner(Arc::new(Planner));
+    if options.downsample {
+        builder = builder.with_optimizer_rule(Arc::new(DownsampleRule));
+    }
+    let context = SessionContext::new_with_state(builder.build());
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
     functions::register(&context)?;
     let pg_catalog = catalog.schema("pg_catalog").expect("it was just registered");
@@ -212,6 +223,7 @@ fn session_config(options: &EngineOptions) -> SessionConfig {
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_target_partitions(options.threads.max(1))
         .with_extension(Arc::new(Footers::new(options.footer_bytes)))
+        .with_extension(Arc::new(Chunks::new(options.chunk_bytes)))
 }
 
 fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {

@@ -2,11 +2,13 @@
 
 mod answer;
 mod catalog;
+mod downsample;
 mod engine;
 mod error;
 mod exact;
 mod functions;
 mod http;
+mod planner;
 mod postgres;
 mod scan;
 mod statement;
@@ -14,6 +16,7 @@ mod types;
 
 pub use answer::Answer;
 pub use catalog::{CATALOG, SCHEMA};
+pub use downsample::DownsampleExec;
 pub use engine::{Engine, EngineOptions};
 pub use error::{QueryError, QueryErrorKind};
 pub use exact::{Ask, ExactAggregate, ExactSums};

@@ -23,8 +23,9 @@ pub(super) fn integers(column: &ArrayRef, measure: Measure) -> Int64Array {
     }
 }
 
+/// Integers added up, and how many.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Total {
+pub(crate) struct Total {
     pub sum: i128,
     pub count: u64,
 }

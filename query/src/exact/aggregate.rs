@@ -24,23 +24,31 @@ pub enum Ask {
 /// What is asked, and of which integers: `decimals` says that the argument is a scaled double,
 /// its absence that it is a BIGINT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Measure {
+pub(crate) struct Measure {
     ask: Ask,
     decimals: Option<u8>,
 }
 
 impl Measure {
+    pub(crate) fn sum(decimals: Option<u8>) -> Self {
+        Self { ask: Ask::Sum, decimals }
+    }
+
+    pub(crate) fn is_sum(self) -> bool {
+        self.ask == Ask::Sum
+    }
+
     pub(super) fn power(self) -> Option<f64> {
         self.decimals.map(power_of_ten)
     }
 
     /// Whether the answer is a BIGINT: only a sum of integers is.
-    pub(super) fn is_bigint(self) -> bool {
+    pub(crate) fn is_bigint(self) -> bool {
         self.ask == Ask::Sum && self.decimals.is_none()
     }
 
     /// The sum or mean rounded once, NULL without values.
-    pub(super) fn double(self, total: Total) -> Option<f64> {
+    pub(crate) fn double(self, total: Total) -> Option<f64> {
         let scale = 10_u128.pow(u32::from(self.decimals.unwrap_or(0)));
         match self.ask {
             _ if total.count == 0 => None,
@@ -59,7 +67,7 @@ impl Measure {
 }
 
 /// The sum, NULL without values.
-pub(super) fn bigint(total: Total) -> Result<Option<i64>> {
+pub(crate) fn bigint(total: Total) -> Result<Option<i64>> {
     match i64::try_from(total.sum) {
         _ if total.count == 0 => Ok(None),
         Ok(sum) => Ok(Some(sum)),
@@ -91,6 +99,10 @@ impl ExactAggregate {
         };
         let signature = Signature::user_defined(Volatility::Immutable);
         Self { measure: Measure { ask, decimals }, name, signature }
+    }
+
+    pub(crate) fn measure(&self) -> Measure {
+        self.measure
     }
 }
 

@@ -12,7 +12,10 @@ mod lineage;
 mod rounding;
 mod rule;
 
+pub(crate) use accumulate::Total;
 pub use aggregate::{Ask, ExactAggregate};
+pub(crate) use aggregate::{Measure, bigint};
+pub(crate) use rounding::power_of_ten;
 pub use rule::ExactSums;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::ops::Neg;
 const SHIFT: f64 = 6_755_399_441_055_744.0;
 
 /// 10^decimals, exact for every scale a field can have.
-pub(super) fn power_of_ten(decimals: u8) -> f64 {
+pub(crate) fn power_of_ten(decimals: u8) -> f64 {
     10_i64.pow(u32::from(decimals)) as f64
 }
 

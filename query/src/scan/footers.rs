@@ -83,6 +83,23 @@ impl TypedFiles {
     ) -> Self {
         Self { opener: DefaultParquetFileReaderFactory::new(store), stored, footers }
     }
+
+    pub(super) fn open(&self, file: PartitionedFile) -> Result<TypedFile> {
+        self.open_with(0, file, None, &ExecutionPlanMetricsSet::new())
+    }
+
+    fn open_with(
+        &self,
+        partition_index: usize,
+        file: PartitionedFile,
+        metadata_size_hint: Option<usize>,
+        metrics: &ExecutionPlanMetricsSet,
+    ) -> Result<TypedFile> {
+        let path = file.object_meta.location.clone();
+        let file = self.opener.create_reader(partition_index, file, metadata_size_hint, metrics)?;
+        let (stored, footers) = (Arc::clone(&self.stored), Arc::clone(&self.footers));
+        Ok(TypedFile { file, path, stored, footers })
+    }
 }
 
 impl ParquetFileReaderFactory for TypedFiles {
@@ -93,14 +110,12 @@ impl ParquetFileReaderFactory for TypedFiles {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Box<dyn AsyncFileReader + Send>> {
-        let path = file.object_meta.location.clone();
-        let file = self.opener.create_reader(partition_index, file, metadata_size_hint, metrics)?;
-        let (stored, footers) = (Arc::clone(&self.stored), Arc::clone(&self.footers));
-        Ok(Box::new(TypedFile { file, path, stored, footers }))
+        Ok(Box::new(self.open_with(partition_index, file, metadata_size_hint, metrics)?))
     }
 }
 
-struct TypedFile {
+/// One of the files.
+pub(super) struct TypedFile {
     file: Box<dyn AsyncFileReader + Send>,
     path: Path,
     stored: SchemaRef,

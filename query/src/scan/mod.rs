@@ -12,13 +12,20 @@
 
 mod boxes;
 mod buffer;
+mod chunks;
 mod footers;
 mod plan;
 mod provider;
 mod resolve;
+mod runs;
+mod sources;
 mod times;
 
 pub use buffer::BufferExec;
+pub(crate) use chunks::{Chunk, ChunkFile, ChunkOpener, Chunks, chunk};
 pub(crate) use footers::Footers;
 pub use provider::TableView;
 pub use resolve::ResolveExec;
+pub(crate) use runs::TagRuns;
+pub(crate) use sources::{FilePiece, Sources, unqualified};
+pub(crate) use times::times_apart;

@@ -1,9 +1,9 @@
 //! The pieces a table's scan is put together from.
 
 use super::boxes::overlap;
+use super::chunks::{ChunkOpener, Chunks};
 use super::footers::{Footers, TypedFiles};
 use super::resolve::key_ordering;
-use crate::types::sql_schema;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::config::TableParquetOptions;
@@ -26,23 +26,32 @@ use warpline_storage::{DataFile, TableSnapshot, TimeRange};
 /// Footers of a scan outside an engine; an engine shares its own between scans.
 const FOOTER_BYTES: usize = 16 << 20;
 
+/// Decoded chunks of a scan outside an engine.
+const CHUNK_BYTES: usize = 16 << 20;
+
 /// The name scans know the store by. DataFusion looks a store up by scheme and host, which would
 /// make one of all local folders; files are read through the table's own store all the same.
 const STORE_URL: &str = "warpline://store";
 
 /// How the files of one table are read.
 #[derive(Debug)]
-pub(super) struct FileReader<'a> {
-    pub table: &'a TableSnapshot,
-    pub schema: SchemaRef,
-    pub url: ObjectStoreUrl,
-    pub options: TableParquetOptions,
-    pub files: Arc<TypedFiles>,
-    pub groups: usize,
+pub(crate) struct FileReader<'a> {
+    pub(super) table: &'a TableSnapshot,
+    /// The types that columns come in.
+    pub(super) schema: SchemaRef,
+    pub(super) url: ObjectStoreUrl,
+    pub(super) options: TableParquetOptions,
+    pub(super) files: Arc<TypedFiles>,
+    pub(super) chunks: Arc<Chunks>,
+    pub(super) groups: usize,
 }
 
 impl<'a> FileReader<'a> {
-    pub(super) fn new(table: &'a TableSnapshot, state: &dyn Session) -> Result<Self> {
+    pub(super) fn new(
+        table: &'a TableSnapshot,
+        schema: SchemaRef,
+        state: &dyn Session,
+    ) -> Result<Self> {
         let config = state.config_options();
         let options = TableParquetOptions {
             global: config.execution.parquet.clone(),
@@ -50,23 +59,31 @@ impl<'a> FileReader<'a> {
         };
         let footers = state.config().get_extension::<Footers>();
         let footers = footers.unwrap_or_else(|| Arc::new(Footers::new(FOOTER_BYTES)));
+        let chunks = state.config().get_extension::<Chunks>();
+        let chunks = chunks.unwrap_or_else(|| Arc::new(Chunks::new(CHUNK_BYTES)));
         let files = TypedFiles::new(Arc::clone(&table.store), table.schema.arrow(), footers);
         let url = ObjectStoreUrl::parse(STORE_URL)?;
         state.runtime_env().register_object_store(url.as_ref(), Arc::clone(&table.store));
         Ok(Self {
             table,
-            schema: sql_schema(&table.schema),
+            schema,
             url,
             options,
             files: Arc::new(files),
+            chunks,
             groups: config.execution.target_partitions,
         })
+    }
+
+    /// What opens a file for reading it chunk by chunk.
+    pub(crate) fn opener(&self) -> ChunkOpener {
+        ChunkOpener { files: Arc::clone(&self.files), chunks: Arc::clone(&self.chunks) }
     }
 
     /// Files read in parallel, in no order.
     pub(super) fn unordered(
         &self,
-        files: &[&DataFile],
+        files: &[&Arc<DataFile>],
         columns: &[usize],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -80,7 +97,7 @@ impl<'a> FileReader<'a> {
     /// schema, may be left out.
     pub(super) fn ordered(
         &self,
-        file: &DataFile,
+        file: &Arc<DataFile>,
         columns: &[usize],
         predicate: Arc<dyn PhysicalExpr>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -95,7 +112,7 @@ impl<'a> FileReader<'a> {
     /// any resolution of keys.
     fn builder(
         &self,
-        files: &[&DataFile],
+        files: &[&Arc<DataFile>],
         columns: &[usize],
         predicate: Option<Arc<dyn PhysicalExpr>>,
     ) -> Result<FileScanConfigBuilder> {
@@ -116,7 +133,7 @@ impl<'a> FileReader<'a> {
     }
 }
 
-fn partitioned(file: &DataFile) -> PartitionedFile {
+pub(super) fn partitioned(file: &DataFile) -> PartitionedFile {
     let mut read = PartitionedFile::new("", file.bytes);
     read.object_meta.location = file.path.clone();
     read

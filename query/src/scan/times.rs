@@ -1,77 +1,111 @@
 //! The stretch of time that a statement's filters leave.
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use warpline_storage::TimeRange;
 
-/// A range that holds every time the filters can pass; it may hold more.
+/// A range that holds every time the filters can pass; it may hold more. It is empty, with
+/// `first` after `last`, where no time can.
 pub(super) fn asked_times(filters: &[Expr]) -> TimeRange {
-    let mut asked = TimeRange::ALL;
-    for filter in filters {
-        narrow(&mut asked, filter);
-    }
-    asked
+    let bounds = filters.iter().flat_map(split_conjunction).filter_map(bound);
+    bounds.fold(TimeRange::ALL, |asked, Bound { inside, .. }| TimeRange {
+        first: asked.first.max(inside.first),
+        last: asked.last.min(inside.last),
+    })
 }
 
-fn narrow(asked: &mut TimeRange, filter: &Expr) {
+/// The same range, and the filters that say more than it does.
+pub(crate) fn times_apart(filters: &[Expr]) -> (TimeRange, Vec<Expr>) {
+    let parts = filters.iter().flat_map(split_conjunction);
+    let rest = parts.filter(|part| !bound(part).is_some_and(|bound| bound.exact));
+    (asked_times(filters), rest.cloned().collect())
+}
+
+/// What a comparison of time with a literal leaves.
+struct Bound {
+    inside: TimeRange,
+    /// Every time inside passes.
+    exact: bool,
+}
+
+fn bound(filter: &Expr) -> Option<Bound> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = filter else {
-        return;
+        return None;
     };
-    if *op == Operator::And {
-        narrow(asked, left);
-        narrow(asked, right);
-        return;
-    }
-    let (bound, op) = match (is_time(left), literal(right), literal(left), is_time(right)) {
-        (true, Some(bound), ..) => (bound, *op),
-        (.., Some(bound), true) => match op.swap() {
-            Some(op) => (bound, op),
-            None => return,
-        },
-        _ => return,
+    let (time, instant, op) = match (literal(left), literal(right)) {
+        (None, Some(instant)) => (left, instant, *op),
+        (Some(instant), None) => (right, instant, op.swap()?),
+        _ => return None,
     };
-    let (floor, ceiling) = bound;
-    if matches!(op, Operator::Eq | Operator::Gt | Operator::GtEq) {
-        asked.first = asked.first.max(floor);
+    if !is_time(time) {
+        return None;
     }
-    if matches!(op, Operator::Eq | Operator::Lt | Operator::LtEq) {
-        asked.last = asked.last.min(ceiling);
+    let Instant { floor, ceiling, .. } = instant;
+    let exact = instant.exact && !is_cut(time);
+    let mut inside = TimeRange::ALL;
+    let (after, before) = if exact { (floor + 1, ceiling - 1) } else { (floor, ceiling) };
+    let (from, until) = if exact { (ceiling, floor) } else { (floor, ceiling) };
+    match op {
+        Operator::Eq => inside = TimeRange { first: from, last: until },
+        Operator::Gt => inside.first = after,
+        Operator::GtEq => inside.first = from,
+        Operator::Lt => inside.last = before,
+        Operator::LtEq => inside.last = until,
+        _ => return None,
     }
+    Some(Bound { inside, exact })
 }
 
 /// The time column itself, or it in another unit.
 fn is_time(expr: &Expr) -> bool {
     match expr {
         Expr::Column(column) => column.name == "time",
-        Expr::Cast(cast) if cast.field.data_type().is_temporal() => {
-            is_time(&cast.expr)
-                && matches!(cast.field.data_type(), arrow::datatypes::DataType::Timestamp(..))
+        Expr::Cast(cast) => {
+            is_time(&cast.expr) && matches!(cast.field.data_type(), DataType::Timestamp(..))
         }
         _ => false,
     }
 }
 
-/// The microseconds at and around a literal time.
-fn literal(expr: &Expr) -> Option<(i64, i64)> {
+/// Whether time goes through another unit before the one that it is compared in.
+fn is_cut(time: &Expr) -> bool {
+    matches!(time, Expr::Cast(cast) if matches!(&*cast.expr, Expr::Cast(_)))
+}
+
+/// A literal time in microseconds.
+struct Instant {
+    /// The last microsecond not after it, and the first not before it.
+    floor: i64,
+    ceiling: i64,
+    /// Whether comparing with it compares with time itself: a coarser unit cuts time off first.
+    exact: bool,
+}
+
+fn literal(expr: &Expr) -> Option<Instant> {
     let Expr::Literal(value, _) = expr else {
         return None;
     };
-    match value {
-        ScalarValue::TimestampSecond(Some(s), _) => {
-            let micros = s.saturating_mul(1_000_000);
-            Some((micros, micros.saturating_add(999_999)))
+    let span = |floor: i64, width: i64| Instant {
+        floor,
+        ceiling: floor.saturating_add(width - 1),
+        exact: false,
+    };
+    Some(match value {
+        ScalarValue::TimestampSecond(Some(s), _) => span(s.saturating_mul(1_000_000), 1_000_000),
+        ScalarValue::TimestampMillisecond(Some(ms), _) => span(ms.saturating_mul(1_000), 1_000),
+        ScalarValue::TimestampMicrosecond(Some(us), _) => {
+            let inside = *us != i64::MIN && *us != i64::MAX;
+            Instant { floor: *us, ceiling: *us, exact: inside }
         }
-        ScalarValue::TimestampMillisecond(Some(ms), _) => {
-            let micros = ms.saturating_mul(1_000);
-            Some((micros, micros.saturating_add(999)))
-        }
-        ScalarValue::TimestampMicrosecond(Some(us), _) => Some((*us, *us)),
         ScalarValue::TimestampNanosecond(Some(ns), _) => {
             let floor = ns.div_euclid(1_000);
-            Some((floor, floor + i64::from(ns.rem_euclid(1_000) != 0)))
+            let ceiling = floor + i64::from(ns.rem_euclid(1_000) != 0);
+            Instant { floor, ceiling, exact: true }
         }
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -83,21 +117,48 @@ mod tests {
         lit(ScalarValue::TimestampMicrosecond(Some(value), Some("UTC".into())))
     }
 
+    fn nanos(value: i64) -> Expr {
+        lit(ScalarValue::TimestampNanosecond(Some(value), Some("UTC".into())))
+    }
+
+    fn time_in(literal: &Expr) -> Expr {
+        let Expr::Literal(value, _) = literal else { unreachable!("a literal") };
+        cast(col("time"), value.data_type())
+    }
+
+    fn asked(filters: &[Expr]) -> (i64, i64) {
+        let range = asked_times(filters);
+        (range.first, range.last)
+    }
+
+    const ALL: (i64, i64) = (TimeRange::ALL.first, TimeRange::ALL.last);
+
     #[test]
     fn comparisons_with_time_narrow_the_range() {
-        let asked = |filters: &[Expr]| {
-            let range = asked_times(filters);
-            (range.first, range.last)
-        };
-        let all = (TimeRange::ALL.first, TimeRange::ALL.last);
-        assert_eq!(asked(&[]), all);
-        assert_eq!(asked(&[col("time").gt_eq(micros(5)), col("time").lt(micros(9))]), (5, 9));
+        assert_eq!(asked(&[]), ALL);
+        assert_eq!(asked(&[col("time").gt_eq(micros(5)), col("time").lt(micros(9))]), (5, 8));
         assert_eq!(asked(&[micros(5).lt_eq(col("time")).and(col("time").eq(micros(7)))]), (7, 7));
-        let nanos = lit(ScalarValue::TimestampNanosecond(Some(1_500), Some("UTC".into())));
-        let kind = nanos.clone();
-        let Expr::Literal(value, _) = kind else { unreachable!("a literal") };
-        let time = cast(col("time"), value.data_type());
-        assert_eq!(asked(&[time.clone().gt(nanos.clone()), time.lt(nanos)]), (1, 2));
-        assert_eq!(asked(&[col("gpu_util").gt(lit(5)), col("time").not_eq(micros(3))]), all);
+        assert_eq!(asked(&[col("gpu_util").gt(lit(5)), col("time").not_eq(micros(3))]), ALL);
+    }
+
+    #[test]
+    fn nanoseconds_fall_between_microseconds() {
+        let (literal, time) = (nanos(1_500), time_in(&nanos(1_500)));
+        assert_eq!(asked(&[time.clone().gt(literal.clone())]), (2, ALL.1));
+        assert_eq!(asked(&[time.clone().gt_eq(literal.clone())]), (2, ALL.1));
+        assert_eq!(asked(&[time.clone().lt(literal.clone())]), (ALL.0, 1));
+        assert_eq!(asked(&[time.clone().lt_eq(literal.clone())]), (ALL.0, 1));
+        assert_eq!(asked(&[time.eq(literal)]), (2, 1));
+    }
+
+    #[test]
+    fn filters_that_a_range_says_exactly_are_told_apart() {
+        let second = lit(ScalarValue::TimestampSecond(Some(1), Some("UTC".into())));
+        let coarse = time_in(&second).gt(second);
+        let other = col("gpu_util").gt(lit(5));
+        let fine = col("time").gt_eq(micros(5));
+        let (range, rest) = times_apart(&[fine.and(other.clone()), coarse.clone()]);
+        assert_eq!((range.first, range.last), (1_000_000, ALL.1));
+        assert_eq!(rest, [other, coarse]);
     }
 }

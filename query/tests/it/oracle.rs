@@ -13,7 +13,7 @@ use warpline_storage::FileKind;
 type Key = (String, String, i64);
 
 /// Later files win, late after monotone in one version, field by field.
-fn resolved(files: &[FileRows]) -> Vec<Row> {
+pub(crate) fn resolved(files: &[FileRows]) -> Vec<Row> {
     let mut files: Vec<&FileRows> = files.iter().collect();
     files.sort_by_key(|file| (file.version, file.kind));
     last_writes(files.into_iter().flat_map(|file| {
@@ -69,7 +69,7 @@ pub(crate) fn row() -> impl Strategy<Value = Row> {
 
 /// Monotone files of writer 1 are cut from one history by time, so their keys are disjoint;
 /// late files and a second writer's file repeat keys at will.
-fn files() -> impl Strategy<Value = Vec<FileRows>> {
+pub(crate) fn files() -> impl Strategy<Value = Vec<FileRows>> {
     let history = prop::collection::vec(row(), 0..80);
     let others = prop::collection::vec(
         (prop::collection::vec(row(), 1..25), any::<bool>(), 2..7_u64, any::<bool>()),

@@ -1,0 +1,256 @@
+//! The operator: work shared out among threads, one table of buckets each, combined at the end.
+
+use super::bucket::Bucket;
+use super::combine::Combined;
+use super::partial::{InputPlan, Partial};
+use super::piece::{Numbers, Piece, Reading};
+use super::prune::Wanted;
+use super::question::{Key, Question};
+use super::units::{Unit, units_of};
+use crate::scan::{ChunkOpener, FilePiece};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::internal_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, Partitioning, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
+    PlanProperties, ReplaceChildrenOptions,
+};
+use futures::{StreamExt, TryStreamExt};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::task::JoinSet;
+
+/// What the operator does, settled when the statement was planned.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub question: Arc<Question>,
+    pub bucket: Option<Bucket>,
+    pub opener: ChunkOpener,
+    pub files: Vec<FilePiece>,
+    pub wanted: Vec<Wanted>,
+    /// The table's columns in stored types.
+    pub stored: SchemaRef,
+    pub reading: Reading,
+    pub inputs: Arc<[InputPlan]>,
+    /// Of the answer.
+    pub schema: SchemaRef,
+}
+
+/// Aggregates of a table by a bucket of time and tags.
+#[derive(Debug)]
+pub struct DownsampleExec {
+    work: Arc<Work>,
+    /// What is not read from files chunk by chunk: the buffer, and rows that were resolved.
+    plans: Vec<Arc<dyn ExecutionPlan>>,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl DownsampleExec {
+    pub(super) fn new(work: Work, plans: Vec<Arc<dyn ExecutionPlan>>) -> Self {
+        Self::over(Arc::new(work), plans)
+    }
+
+    fn over(work: Arc<Work>, plans: Vec<Arc<dyn ExecutionPlan>>) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&work.schema)),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        let metrics = ExecutionPlanMetricsSet::new();
+        Self { work, plans, properties: Arc::new(properties), metrics }
+    }
+}
+
+impl DisplayAs for DownsampleExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "DownsampleExec: {}, files={}", self.work.question, self.work.files.len())
+    }
+}
+
+impl ExecutionPlan for DownsampleExec {
+    fn name(&self) -> &'static str {
+        "DownsampleExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.plans.iter().collect()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let reading = &self.work.reading;
+        let filters = reading.tag_filter.iter().chain(reading.row_filter.iter().map(|f| &f.expr));
+        for expr in filters.chain(self.work.bucket.iter().map(|bucket| &bucket.expr)) {
+            if f(expr)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self::over(Arc::clone(&self.work), children)))
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+        self.replace_children(children, options)
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        if partition != 0 {
+            return internal_err!("a downsample has one partition, not a number {partition}");
+        }
+        let run = Run {
+            work: Arc::clone(&self.work),
+            numbers: Numbers::default(),
+            memory: MemoryConsumer::new("DownsampleExec").register(context.memory_pool()),
+            units_done: MetricBuilder::new(&self.metrics).counter("units", partition),
+            context,
+        };
+        let metrics = BaselineMetrics::new(&self.metrics, partition);
+        let (plans, schema) = (self.plans.clone(), Arc::clone(&self.work.schema));
+        let answer = async move {
+            let batches = Arc::new(run).answer(plans).await?;
+            batches.iter().for_each(|batch| metrics.record_output(batch.num_rows()));
+            Ok::<_, DataFusionError>(futures::stream::iter(batches.into_iter().map(Ok)))
+        };
+        let stream = futures::stream::once(answer).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
+
+/// One execution.
+#[derive(Debug)]
+struct Run {
+    // PROPERTIES
+    work: Arc<Work>,
+    context: Arc<TaskContext>,
+    // STATES
+    numbers: Numbers,
+    memory: MemoryReservation,
+    units_done: Count,
+}
+
+impl Run {
+    async fn answer(
+        self: Arc<Self>,
+        plans: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Vec<RecordBatch>> {
+        let work = &self.work;
+        let mut units = units_of(&work.files, &work.opener, &work.wanted).await?;
+        units.extend(plans.into_iter().flat_map(|plan| {
+            let partitions = plan.output_partitioning().partition_count();
+            (0..partitions).map(move |partition| Unit::Plan { plan: Arc::clone(&plan), partition })
+        }));
+        let partials = self.share_out(Arc::from(units)).await?;
+        let combined = Combined::of(partials);
+        let lonely = work.question.keys.is_empty();
+        self.show(&if lonely { combined.or_one_row() } else { combined })
+    }
+
+    /// Works on the units with as many threads as the session may have, or as there are units.
+    async fn share_out(self: &Arc<Self>, units: Arc<[Unit]>) -> Result<Vec<Partial>> {
+        let next = Arc::new(AtomicUsize::new(0));
+        let threads = self.context.session_config().target_partitions().min(units.len());
+        let mut others = JoinSet::new();
+        for _ in 1..threads {
+            let (run, units, next) = (Arc::clone(self), Arc::clone(&units), Arc::clone(&next));
+            others.spawn(async move { run.take_units(&units, &next).await });
+        }
+        let mut partials = vec![self.take_units(&units, &next).await?];
+        while let Some(partial) = others.join_next().await {
+            partials.push(partial.map_err(|error| DataFusionError::External(Box::new(error)))??);
+        }
+        Ok(partials)
+    }
+
+    async fn take_units(&self, units: &[Unit], next: &AtomicUsize) -> Result<Partial> {
+        let grid = self.work.bucket.as_ref().map(|bucket| bucket.grid);
+        let mut partial = Partial::new(grid, Arc::clone(&self.work.inputs));
+        while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match unit {
+                Unit::Rows { file, row_group, part, parts } => {
+                    let how = (&self.work.reading, &self.numbers);
+                    let part = (*part, *parts);
+                    let piece = file.read(*row_group, part, &self.work.stored, how).await?;
+                    piece.map_or(Ok(()), |piece| self.add(&piece, &mut partial))?;
+                }
+                Unit::Plan { plan, partition } => {
+                    let mut batches = plan.execute(*partition, Arc::clone(&self.context))?;
+                    while let Some(batch) = batches.next().await {
+                        let piece = Piece::of_batch(&batch?, &self.work.reading, &self.numbers)?;
+                        self.add(&piece, &mut partial)?;
+                    }
+                }
+            }
+            self.units_done.add(1);
+            tokio::task::consume_budget().await;
+        }
+        Ok(partial)
+    }
+
+    fn add(&self, piece: &Piece, partial: &mut Partial) -> Result<()> {
+        let before = partial.bytes();
+        partial.add(piece);
+        self.memory.try_grow(partial.bytes() - before)
+    }
+
+    fn show(&self, combined: &Combined) -> Result<Vec<RecordBatch>> {
+        let Work { question, bucket, inputs, schema, .. } = &*self.work;
+        let mut tag = 0;
+        let keys = question.keys.iter().map(|key| match (key, bucket) {
+            (Key::Bucket(..), Some(bucket)) => {
+                let starts = combined.numbers().iter().map(|number| bucket.grid.start(*number));
+                bucket.evaluate(starts.collect())
+            }
+            _ => {
+                tag += 1;
+                Ok(combined.tag(&self.numbers.groups, tag - 1))
+            }
+        });
+        let mut columns: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
+        for ask in &question.asks {
+            columns.push(combined.column(*ask, inputs)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(combined.rows()));
+        let whole = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
+        let rows = self.context.session_config().batch_size();
+        let starts = (0..whole.num_rows()).step_by(rows);
+        Ok(starts.map(|at| whole.slice(at, rows.min(whole.num_rows() - at))).collect())
+    }
+}

@@ -1,0 +1,167 @@
+//! The number types that columns are stored in, and the totals that never leave them short.
+
+use crate::exact::power_of_ten;
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use std::cmp::Ordering;
+use std::fmt::Debug;
+use std::ops::AddAssign;
+use std::sync::Arc;
+use warpline_kernel::{Validity, Value};
+use warpline_storage::model::FieldType;
+
+/// A type of stored values.
+pub(super) trait Lane: Value + arrow::datatypes::ArrowNativeType {
+    /// Holds the sum of any number of values.
+    type Total: Copy + Debug + Default + AddAssign + Send + Sync + 'static;
+
+    fn total(sum: Self::Sum) -> Self::Total;
+    fn wide(increase: Self::Wide) -> Self::Total;
+    fn difference(self, earlier: Self) -> Self::Total;
+    /// From a counter's earlier value to this one: a counter that fell began again at 0.
+    fn growth(self, earlier: Self) -> Self::Total {
+        if self.order(earlier) == Ordering::Less {
+            self.difference(Self::default())
+        } else {
+            self.difference(earlier)
+        }
+    }
+    /// As the kernel orders values.
+    fn order(self, other: Self) -> Ordering;
+    fn is_number(self) -> bool;
+    fn totals(totals: Vec<Self::Total>) -> Totals;
+    /// Values of a field in the type SQL has for it.
+    fn shown(values: Vec<Self>, present: Option<NullBuffer>, field_type: FieldType) -> ArrayRef;
+}
+
+/// Totals by what is exact.
+#[derive(Debug)]
+pub(super) enum Totals {
+    Integers(Vec<i128>),
+    Doubles(Vec<f64>),
+}
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(
+        impl Lane for $type {
+            type Total = i128;
+
+            fn total(sum: Self::Sum) -> i128 {
+                sum.into()
+            }
+
+            fn wide(increase: Self::Wide) -> i128 {
+                increase.into()
+            }
+
+            fn difference(self, earlier: Self) -> i128 {
+                i128::from(self) - i128::from(earlier)
+            }
+
+            fn order(self, other: Self) -> Ordering {
+                self.cmp(&other)
+            }
+
+            fn is_number(self) -> bool {
+                true
+            }
+
+            fn totals(totals: Vec<i128>) -> Totals {
+                Totals::Integers(totals)
+            }
+
+            fn shown(
+                values: Vec<Self>,
+                present: Option<NullBuffer>,
+                field_type: FieldType,
+            ) -> ArrayRef {
+                if let FieldType::Decimal { decimals, .. } = field_type {
+                    let power = power_of_ten(decimals);
+                    let values = values.into_iter().map(|value| value as f64 / power);
+                    Arc::new(Float64Array::new(values.collect(), present))
+                } else {
+                    let values = values.into_iter().map(i64::from).collect();
+                    Arc::new(Int64Array::new(values, present))
+                }
+            }
+        }
+    )*};
+}
+
+integers!(i16, i32, i64);
+
+impl Lane for f64 {
+    type Total = f64;
+
+    fn total(sum: f64) -> f64 {
+        sum
+    }
+
+    fn wide(increase: f64) -> f64 {
+        increase
+    }
+
+    fn difference(self, earlier: f64) -> f64 {
+        self - earlier
+    }
+
+    /// The kernel answers with one NaN, which is positive.
+    fn order(self, other: f64) -> Ordering {
+        self.total_cmp(&other)
+    }
+
+    fn is_number(self) -> bool {
+        !self.is_nan()
+    }
+
+    fn totals(totals: Vec<f64>) -> Totals {
+        Totals::Doubles(totals)
+    }
+
+    fn shown(values: Vec<f64>, present: Option<NullBuffer>, _field_type: FieldType) -> ArrayRef {
+        Arc::new(Float64Array::new(values.into(), present))
+    }
+}
+
+/// A column's values and which of them are there.
+#[derive(Clone, Debug)]
+pub(super) struct Values<T: Lane> {
+    values: ScalarBuffer<T>,
+    nulls: Option<NullBuffer>,
+}
+
+impl<T: Lane> Values<T> {
+    /// Values that are all there; the buffer holds `rows` of type `T`.
+    pub(super) fn new(buffer: Buffer, rows: usize) -> Self {
+        Self { values: ScalarBuffer::new(buffer, 0, rows), nulls: None }
+    }
+
+    /// Of a column whose type is stored as `T`.
+    pub(super) fn of(column: &ArrayRef) -> Self {
+        let data = column.to_data();
+        let values = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
+        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
+        Self { values, nulls }
+    }
+
+    pub(super) fn slice(&self, start: usize, rows: usize) -> Slice<'_, T> {
+        let validity = self
+            .nulls
+            .as_ref()
+            .map(|nulls| Validity::new(nulls.validity(), nulls.offset() + start));
+        Slice { values: &self.values[start..start + rows], validity }
+    }
+}
+
+/// Some consecutive rows of a column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slice<'a, T: Lane> {
+    pub values: &'a [T],
+    pub validity: Option<Validity<'a>>,
+}
+
+impl<T: Lane> Slice<'_, T> {
+    pub(super) fn get(&self, row: usize) -> Option<T> {
+        self.validity.is_none_or(|validity| validity.has(row)).then(|| self.values[row])
+    }
+}

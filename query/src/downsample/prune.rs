@@ -1,0 +1,100 @@
+//! Which row groups can hold rows that count, by what their footers say.
+
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::parquet::file::metadata::RowGroupMetaData;
+use datafusion::parquet::file::statistics::Statistics;
+use warpline_storage::TimeRange;
+
+/// A tag that must have one of some values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    column: String,
+    values: Vec<String>,
+}
+
+/// What filters demand of single tags; other filters demand nothing here.
+pub(super) fn wanted(filters: &[Expr]) -> Vec<Wanted> {
+    filters.iter().filter_map(wanted_by).collect()
+}
+
+fn wanted_by(filter: &Expr) -> Option<Wanted> {
+    let (column, values) = match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            let (column, value) = match column(left) {
+                Some(column) => (column, right),
+                None => (column(right)?, left),
+            };
+            (column, vec![text(value)?])
+        }
+        Expr::InList(InList { expr, list, negated: false }) => {
+            (column(expr)?, list.iter().map(text).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    };
+    Some(Wanted { column, values })
+}
+
+/// A tag, possibly made a plain text for a comparison.
+fn column(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Column(column) => Some(column.name.clone()),
+        Expr::Cast(cast) => column(&cast.expr),
+        _ => None,
+    }
+}
+
+fn text(expr: &Expr) -> Option<String> {
+    let Expr::Literal(value, _) = expr else { return None };
+    value.try_as_str()?.map(str::to_owned)
+}
+
+/// Whether a row group can hold a row in one of `ranges` with the `wanted` tags.
+pub(super) fn can_hold(
+    row_group: &RowGroupMetaData,
+    ranges: &[TimeRange],
+    wanted: &[Wanted],
+) -> bool {
+    let within = times(row_group).is_none_or(|own| ranges.iter().any(|range| range.meets(own)));
+    within && wanted.iter().all(|wanted| can_have(row_group, wanted))
+}
+
+fn statistics<'a>(row_group: &'a RowGroupMetaData, column: &str) -> Option<&'a Statistics> {
+    let chunks = row_group.columns().iter();
+    chunks.clone().find(|chunk| chunk.column_descr().name() == column)?.statistics()
+}
+
+fn times(row_group: &RowGroupMetaData) -> Option<TimeRange> {
+    let Statistics::Int64(times) = statistics(row_group, "time")? else { return None };
+    Some(TimeRange { first: *times.min_opt()?, last: *times.max_opt()? })
+}
+
+fn can_have(row_group: &RowGroupMetaData, wanted: &Wanted) -> bool {
+    let Some(statistics) = statistics(row_group, &wanted.column) else { return true };
+    match (statistics.min_bytes_opt(), statistics.max_bytes_opt()) {
+        (Some(least), Some(greatest)) => {
+            wanted.values.iter().any(|v| least <= v.as_bytes() && v.as_bytes() <= greatest)
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::prelude::{col, lit};
+
+    #[test]
+    fn single_tags_are_known() {
+        let wanted = wanted(&[
+            col("node").eq(lit("n1")),
+            lit("3").eq(col("gpu")),
+            col("rack").in_list(vec![lit("a"), lit("b")], false),
+            col("rack").in_list(vec![lit("a")], true),
+            col("node").not_eq(lit("n2")),
+            col("node").eq(col("gpu")),
+        ]);
+        let named: Vec<_> = wanted.iter().map(|w| (w.column.as_str(), w.values.len())).collect();
+        assert_eq!(named, [("node", 1), ("gpu", 1), ("rack", 2)]);
+    }
+}

@@ -1,0 +1,161 @@
+//! Decoded column chunks of data files, kept while they are hot.
+//!
+//! A chunk is one column of one row group in the types it is stored in: numbers as an array, tags
+//! as runs. Files never change, so neither do chunks. What is kept stays within a budget of
+//! memory; what is asked for again stays longer.
+
+use super::footers::TypedFiles;
+use super::plan::partitioned;
+use super::runs::TagRuns;
+use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::internal_err;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::object_store::path::Path;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use datafusion::parquet::file::metadata::ParquetMetaData;
+use futures::TryStreamExt;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::fmt;
+use std::sync::Arc;
+use warpline_storage::DataFile;
+
+/// What a chunk is assumed to take when the cache is laid out; only its inner tables depend on it.
+const TYPICAL_CHUNK_BYTES: usize = 256 << 10;
+
+/// One column of one row group.
+#[derive(Clone, Debug)]
+pub(crate) enum Chunk {
+    Values(ArrayRef),
+    Tag(Arc<TagRuns>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Values(values) => values.get_array_memory_size(),
+            Self::Tag(runs) => runs.bytes(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ChunkName {
+    file: Path,
+    row_group: usize,
+    column: String,
+}
+
+#[derive(Clone, Debug)]
+struct Bytes;
+
+impl Weighter<ChunkName, Chunk> for Bytes {
+    fn weight(&self, name: &ChunkName, chunk: &Chunk) -> u64 {
+        (chunk.bytes() + name.file.as_ref().len() + name.column.len() + size_of::<ChunkName>())
+            as u64
+    }
+}
+
+/// The chunks of all files that an engine reads, within a budget.
+pub(crate) struct Chunks {
+    kept: Cache<ChunkName, Chunk, Bytes>,
+}
+
+impl fmt::Debug for Chunks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chunks").field("bytes", &self.kept.weight()).finish_non_exhaustive()
+    }
+}
+
+impl Chunks {
+    /// A budget of zero keeps nothing.
+    pub(crate) fn new(budget: usize) -> Self {
+        let items = (budget / TYPICAL_CHUNK_BYTES).max(1);
+        Self { kept: Cache::with_weighter(items, budget as u64, Bytes) }
+    }
+}
+
+/// Opens the files of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct ChunkOpener {
+    pub(super) files: Arc<TypedFiles>,
+    pub(super) chunks: Arc<Chunks>,
+}
+
+/// One data file, opened.
+#[derive(Clone)]
+pub(crate) struct ChunkFile {
+    opener: ChunkOpener,
+    file: PartitionedFile,
+    footer: ArrowReaderMetadata,
+}
+
+impl fmt::Debug for ChunkFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChunkFile").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl ChunkOpener {
+    pub(crate) async fn open(&self, file: &DataFile) -> Result<ChunkFile> {
+        let (opener, file) = (self.clone(), partitioned(file));
+        let footer = self.files.open(file.clone())?.get_metadata(None).await?;
+        let footer = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())?;
+        Ok(ChunkFile { opener, file, footer })
+    }
+}
+
+impl ChunkFile {
+    pub(crate) fn footer(&self) -> &Arc<ParquetMetaData> {
+        self.footer.metadata()
+    }
+
+    pub(crate) fn rows(&self, row_group: usize) -> usize {
+        self.footer().row_group(row_group).num_rows() as usize
+    }
+
+    /// The column that `field` of the table is in this row group; NULL throughout where the file
+    /// is older than the column.
+    pub(crate) async fn chunk(&self, row_group: usize, field: &Field) -> Result<Chunk> {
+        let Ok(column) = self.footer.schema().index_of(field.name()) else {
+            return chunk(new_null_array(field.data_type(), self.rows(row_group)));
+        };
+        let file = self.file.object_meta.location.clone();
+        let name = ChunkName { file, row_group, column: field.name().clone() };
+        let decoded = self.decode(row_group, column);
+        self.opener.chunks.kept.get_or_insert_async(&name, decoded).await
+    }
+
+    async fn decode(&self, row_group: usize, column: usize) -> Result<Chunk> {
+        let reader = self.opener.files.open(self.file.clone())?;
+        let mask = ProjectionMask::roots(self.footer.parquet_schema(), [column]);
+        let stream =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.footer.clone())
+                .with_row_groups(vec![row_group])
+                .with_projection(mask)
+                .with_batch_size(self.rows(row_group).max(1))
+                .build()?;
+        let batches: Vec<_> = stream.try_collect().await?;
+        let [batch] = batches.as_slice() else {
+            let path = &self.file.object_meta.location;
+            return internal_err!("row group {row_group} of {path} has {} batches", batches.len());
+        };
+        chunk(Arc::clone(batch.column(0)))
+    }
+}
+
+/// A stored column as it is worked on: bytes become 16-bit integers, tags become runs.
+pub(crate) fn chunk(column: ArrayRef) -> Result<Chunk> {
+    Ok(match column.data_type() {
+        DataType::Dictionary(..) => Chunk::Tag(Arc::new(TagRuns::of(&column)?)),
+        DataType::Int8 => {
+            Chunk::Values(cast(&column, &DataType::Int16).map_err(DataFusionError::from)?)
+        }
+        _ => Chunk::Values(column),
+    })
+}

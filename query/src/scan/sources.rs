@@ -1,0 +1,227 @@
+//! What a scan of a table reads: files as they are, files outside contested times, the buffer, and
+//! what must be resolved.
+
+use super::boxes::{contested, outside};
+use super::buffer::BufferExec;
+use super::plan::{
+    FileReader, filtered, key_columns, lies_in_one, meets_any, outside_of, projected, runs_of,
+    within,
+};
+use super::resolve::{ResolveExec, key_ordering};
+use super::times::asked_times;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, Operator};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::binary;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use std::sync::Arc;
+use warpline_storage::{DataFile, TableSnapshot, TimeRange};
+
+/// A scan of a table while it is planned.
+pub(crate) struct Sources<'a> {
+    table: &'a TableSnapshot,
+    /// The table's columns, in stored or in SQL types: those that come out.
+    schema: &'a SchemaRef,
+    reader: FileReader<'a>,
+    /// What comes out, as indexes of the table's schema.
+    columns: Vec<usize>,
+    asked: TimeRange,
+    files: Vec<&'a Arc<DataFile>>,
+    boxes: Vec<TimeRange>,
+    state: &'a dyn Session,
+    key_filter: Option<Expr>,
+    /// What resolution reads: the key and `columns`, ascending.
+    keyed: Vec<usize>,
+}
+
+/// A file without the times that are resolved from several sources.
+#[derive(Clone, Debug)]
+pub(crate) struct FilePiece {
+    pub file: Arc<DataFile>,
+    /// Disjoint and ascending.
+    pub ranges: Vec<TimeRange>,
+}
+
+/// All that a scan reads, in no order: whole series in disjoint stretches of time.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    pub files: Vec<FilePiece>,
+    /// Each gives batches sorted by identity, then time, over one stretch of time after another.
+    pub plans: Vec<Arc<dyn ExecutionPlan>>,
+}
+
+impl<'a> Sources<'a> {
+    pub(crate) fn new(
+        table: &'a TableSnapshot,
+        schema: &'a SchemaRef,
+        state: &'a dyn Session,
+        columns: Vec<usize>,
+        filters: &[Expr],
+    ) -> Result<Self> {
+        let asked = asked_times(filters);
+        let mut files: Vec<_> = table.files.iter().filter(|f| f.times.meets(asked)).collect();
+        files.sort_by_key(|file| file.order);
+        let bare: Vec<&DataFile> = files.iter().map(AsRef::as_ref).collect();
+        let boxes = contested(&bare, table.buffer.late_times(), asked);
+        let mut keyed: Vec<usize> = key_columns(table);
+        keyed.extend(&columns);
+        keyed.sort_unstable();
+        keyed.dedup();
+        let key_filter = key_filter(table, filters)?;
+        let reader = FileReader::new(table, Arc::clone(schema), state)?;
+        Ok(Self { table, schema, reader, columns, asked, files, boxes, state, key_filter, keyed })
+    }
+
+    /// Everything as one plan.
+    pub(crate) fn plan(&self, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut parts = Vec::new();
+        let free = self.free();
+        if !free.is_empty() {
+            parts.push(self.reader.unordered(&free, &self.columns, limit)?);
+        }
+        let partly = self.partly();
+        if !partly.is_empty() {
+            parts.push(self.rest_of(&partly)?);
+        }
+        parts.extend(self.memory_and_resolved()?);
+        match parts.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&self.columns)?)))),
+            1 => Ok(parts.remove(0)),
+            _ => UnionExec::try_new(parts),
+        }
+    }
+
+    /// Everything apart, for a reader of its own.
+    pub(crate) fn pieces(&self) -> Result<Pieces> {
+        let whole = vec![self.asked];
+        let rest = outside(&self.boxes, self.asked);
+        let piece = |file: &Arc<DataFile>, ranges: &[TimeRange]| FilePiece {
+            file: Arc::clone(file),
+            ranges: ranges.to_vec(),
+        };
+        let free = self.free().into_iter().map(|file| piece(file, &whole));
+        let partly = self.partly().into_iter().map(|file| piece(file, &rest));
+        let files = free.chain(partly).collect();
+        Ok(Pieces { files, plans: self.memory_and_resolved()? })
+    }
+
+    pub(crate) fn reader(&self) -> &FileReader<'a> {
+        &self.reader
+    }
+
+    fn files_where(&self, wanted: impl Fn(&DataFile) -> bool) -> Vec<&'a Arc<DataFile>> {
+        self.files.iter().copied().filter(|file| wanted(file)).collect()
+    }
+
+    /// Files that no other source can repeat a key of.
+    fn free(&self) -> Vec<&'a Arc<DataFile>> {
+        self.files_where(|file| !meets_any(file.times, &self.boxes))
+    }
+
+    /// Files with rows in contested times and outside.
+    fn partly(&self) -> Vec<&'a Arc<DataFile>> {
+        self.files_where(|file| {
+            meets_any(file.times, &self.boxes) && !lies_in_one(file.times, &self.boxes)
+        })
+    }
+
+    fn memory_and_resolved(&self) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let mut plans: Vec<_> = self.plain_buffer()?.into_iter().collect();
+        for run in runs_of(&self.boxes, self.reader.groups) {
+            plans.push(self.resolved(run)?);
+        }
+        Ok(plans)
+    }
+
+    /// The rows outside the boxes of files that meet one.
+    fn rest_of(&self, files: &[&Arc<DataFile>]) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut columns = self.columns.clone();
+        if !columns.contains(&0) {
+            columns.push(0);
+        }
+        let scan = self.reader.unordered(files, &columns, None)?;
+        let predicate = outside_of(&self.boxes, &scan.schema())?;
+        let wanted: Vec<usize> = (0..self.columns.len()).collect();
+        projected(&wanted, filtered(predicate, scan)?)
+    }
+
+    fn plain_buffer(&self) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(times) = self.table.buffer.times().filter(|times| times.meets(self.asked)) else {
+            return Ok(None);
+        };
+        let ranges: Vec<_> =
+            outside(&self.boxes, self.asked).into_iter().filter(|r| r.meets(times)).collect();
+        if ranges.is_empty() {
+            return Ok(None);
+        }
+        let schema = Arc::new(self.schema.project(&self.columns)?);
+        let slice = self.table.buffer.clone();
+        let buffer = BufferExec::new(slice, self.columns.clone(), ranges, schema, None);
+        Ok(Some(Arc::new(buffer)))
+    }
+
+    /// The rows inside a run of boxes, from every source that has some.
+    fn resolved(&self, boxes: &[TimeRange]) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = Arc::new(self.schema.project(&self.keyed)?);
+        let keys: Vec<usize> = key_columns(self.table).iter().map(|key| self.place(*key)).collect();
+        let mut sources = Vec::new();
+        for file in self.files_where(|file| meets_any(file.times, boxes)) {
+            let predicate = self.inside(boxes, self.schema)?;
+            sources.push(self.reader.ordered(file, &self.keyed, predicate)?);
+        }
+        if self.table.buffer.times().is_some_and(|times| meets_any(times, boxes)) {
+            let span = TimeRange { first: boxes[0].first, last: boxes[boxes.len() - 1].last };
+            let (slice, columns) = (self.table.buffer.clone(), self.keyed.clone());
+            let (ranges, ordering) = (vec![span], key_ordering(&schema, &keys));
+            let schema = Arc::clone(&schema);
+            sources.push(Arc::new(BufferExec::new(slice, columns, ranges, schema, ordering)));
+        }
+        let output = self.columns.iter().map(|column| self.place(*column)).collect();
+        let predicate = self.inside(boxes, &schema)?;
+        Ok(Arc::new(ResolveExec::new(sources, keys, output, predicate)?))
+    }
+
+    /// What holds or fails for a whole key: that its time is in the boxes, and the filters over
+    /// identity and time.
+    fn inside(&self, boxes: &[TimeRange], schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+        let times = within(boxes, schema)?;
+        let Some(filter) = &self.key_filter else {
+            return Ok(times);
+        };
+        let dfschema = DFSchema::try_from(Arc::clone(schema))?;
+        let filter = self.state.create_physical_expr(filter.clone(), &dfschema)?;
+        binary(times, Operator::And, filter, schema)
+    }
+
+    /// Where a column of the table stands in what resolution reads.
+    fn place(&self, column: usize) -> usize {
+        self.keyed.binary_search(&column).expect("resolution reads key and output")
+    }
+}
+
+/// The filters over identity and time alone.
+fn key_filter(table: &TableSnapshot, filters: &[Expr]) -> Result<Option<Expr>> {
+    let is_key = |name: &str| name == "time" || table.schema.identity.iter().any(|k| &**k == name);
+    let over_keys = filters.iter().filter(|filter| {
+        filter.column_refs().iter().all(|column| is_key(&column.name)) && !filter.is_volatile()
+    });
+    conjunction(over_keys.cloned()).map(unqualified).transpose()
+}
+
+/// The expression with columns by name alone.
+pub(crate) fn unqualified(expr: Expr) -> Result<Expr> {
+    let bare = expr.transform_up(|expr| match expr {
+        Expr::Column(column) if column.relation.is_some() => {
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name))))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(bare.data)
+}
