@@ -68,7 +68,8 @@ impl Harness {
     pub(crate) fn script<T: DeserializeOwned>(&self, args: &[&OsStr]) -> Result<T, Failure> {
         let output = self
             .command()
-            .args(["-c".as_ref(), SCRIPT.as_ref(), self.folder.as_os_str()])
+            .args(["-W", "ignore", "-c", SCRIPT])
+            .arg(&self.folder)
             .args(args)
             .stderr(Stdio::inherit())
             .output()

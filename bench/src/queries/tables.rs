@@ -139,7 +139,8 @@ fn notes(queries: &[Measured], peers: &[PeerResults]) -> Vec<String> {
         }
     }
     for peer in peers {
-        for (query, answer) in &peer.answers {
+        let asked = |query: &str| queries.iter().any(|one| question(&one.form) == query);
+        for (query, answer) in peer.answers.iter().filter(|(query, _)| asked(query)) {
             if !answer.ok {
                 notes.push(format!("{} {query} WRONG: {}", peer.system, answer.why));
             } else if answer.is_near() {
