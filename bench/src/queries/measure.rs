@@ -101,7 +101,7 @@ pub(super) fn all(
     Ok(measured)
 }
 
-/// Compares every answer with the reference.
+/// Compares every answer with the reference; one that was not compared is an error.
 pub(super) fn check(
     harness: &Harness,
     size: &str,
@@ -110,8 +110,9 @@ pub(super) fn check(
 ) -> Result<(), Failure> {
     let args: [&OsStr; 3] = ["check".as_ref(), size.as_ref(), answers.as_os_str()];
     let mut verdicts: BTreeMap<String, Verdict> = harness.script(&args)?;
-    for one in measured {
-        one.verdict = verdicts.remove(&one.form);
+    for one in measured.iter_mut().filter(|one| one.timing.is_some()) {
+        let verdict = verdicts.remove(&one.form);
+        one.verdict = Some(verdict.ok_or_else(|| format!("{} was not compared", one.form))?);
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::Failure;
 use crate::harness::Harness;
 use crate::report::{Machine, Report};
 use crate::server::{self, Server, Setting};
+use clap::builder::PossibleValuesParser;
 use dataset::{Dataset, Load};
 use measure::Measured;
 use serde::Serialize;
@@ -48,7 +49,14 @@ pub(crate) struct QueryOptions {
     reuse_peers: bool,
 
     /// The questions to ask
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = QUESTIONS)]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = QUESTIONS,
+        value_parser = PossibleValuesParser::new(QUESTIONS.split(',')),
+        hide_possible_values = true
+    )]
     queries: Vec<String>,
 
     /// The warpline to measure [default: the one beside this program]
@@ -76,6 +84,8 @@ struct Run {
     load: Load,
     queries: Vec<Measured>,
     peers: Vec<PeerResults>,
+    /// Whether the peers' results are of an earlier run.
+    peers_reused: bool,
 }
 
 pub(crate) fn run(options: &QueryOptions) -> Result<Report, Failure> {
@@ -118,7 +128,7 @@ fn measure_size(
     let mut queries = measure::all(harness, &mut server, &statements, answers.path())?;
     drop(server);
     measure::check(harness, size, answers.path(), &mut queries)?;
-    let peers =
-        theirs::measure(harness, size, &options.systems, &options.queries, options.reuse_peers)?;
-    Ok(Run { size: size.to_owned(), data, load, queries, peers })
+    let peers_reused = options.reuse_peers;
+    let peers = theirs::measure(harness, size, &options.systems, &options.queries, peers_reused)?;
+    Ok(Run { size: size.to_owned(), data, load, queries, peers, peers_reused })
 }

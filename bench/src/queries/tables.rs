@@ -11,6 +11,8 @@ const ROLLUP: &str = "Q12: the peers write Parquet (zstd); ours is an Arrow stre
     byte over HTTP. Q12-parquet is the whole of it: a client asks, then writes the answer as \
     Parquet (zstd, level 1); its CPU is server and client together";
 
+const REUSED: &str = "The peers' figures are of an earlier run";
+
 /// What is compared: ours and theirs in the same unit.
 struct Figure {
     ours: fn(&Timing) -> f64,
@@ -23,12 +25,11 @@ const CPU: Figure = Figure { ours: |timing| timing.cpu_ms, theirs: |answer| answ
 const COLD: Figure = Figure { ours: |timing| timing.cold_ms, theirs: |answer| answer.cold * 1e3 };
 
 pub(super) fn all(run: &Run, machine: &Machine) -> Vec<Table> {
-    let Run { size, queries, peers, .. } = run;
-    let about = format!("size {size}, {} GPUs ({machine})", run.data.gpus);
+    let about = format!("size {}, {} GPUs ({machine})", run.size, run.data.gpus);
     let compared =
         |what: &str, figure: &Figure| comparison(format!("{what}, {about}"), run, figure);
     let mut warm = compared("Warm p50, ms", &WARM);
-    for note in notes(queries, peers) {
+    for note in notes(run) {
         warm.note(note);
     }
     vec![
@@ -125,14 +126,18 @@ fn best<'a>(peers: &'a [PeerResults], query: &str, figure: &Figure) -> Option<(&
     right.min_by(|(_, one), (_, other)| one.total_cmp(other))
 }
 
-fn notes(queries: &[Measured], peers: &[PeerResults]) -> Vec<String> {
+fn notes(run: &Run) -> Vec<String> {
+    let Run { queries, peers, .. } = run;
     let mut notes = Vec::new();
+    if run.peers_reused {
+        notes.push(REUSED.to_owned());
+    }
     if queries.iter().any(|one| question(&one.form) == "Q12") {
         notes.push(ROLLUP.to_owned());
     }
     for one in queries {
         if let Some(error) = &one.error {
-            notes.push(format!("{} n/a: {error}", one.form));
+            notes.push(format!("{} n/a: {}", one.form, error.replace('\n', " ")));
         }
         if let Some(verdict) = one.verdict.as_ref().filter(|verdict| !verdict.ok) {
             notes.push(format!("{} WRONG: {}", one.form, verdict.note));
@@ -188,10 +193,11 @@ mod tests {
             },
             queries: vec![
                 measured("Q1", Some(timing.clone()), None, None),
-                measured("Q1-latest", None, Some("HTTP 400: no table".to_owned()), None),
+                measured("Q1-latest", None, Some("HTTP 400: no table\nno".to_owned()), None),
                 measured("Q2", Some(timing), None, Some(wrong)),
             ],
             peers: vec![example("duckdb", 0.002, ""), example("victoriametrics", 0.004, "near")],
+            peers_reused: true,
         }
     }
 
@@ -213,12 +219,12 @@ mod tests {
 
     #[test]
     fn what_failed_or_differs_is_told() {
-        let Run { queries, peers, .. } = run();
         let told = [
-            "Q1-latest n/a: HTTP 400: no table",
+            "The peers' figures are of an earlier run",
+            "Q1-latest n/a: HTTP 400: no table no",
             "Q2 WRONG: 1 keys differ",
             "~ victoriametrics Q1, near only: near",
         ];
-        assert_eq!(notes(&queries, &peers), told);
+        assert_eq!(notes(&run()), told);
     }
 }
