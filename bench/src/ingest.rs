@@ -6,15 +6,13 @@
 use crate::Failure;
 use crate::limits;
 use crate::peers::{self, Peer, PeerOptions};
-use crate::report::{Machine, Report, Table, known, number};
-use crate::server::{self, Server};
+use crate::report::{MIB, Machine, Report, Table, known, number};
+use crate::server::{self, Server, Setting};
 use crate::simulator::{self, Load};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-
-const MIB: f64 = 1_048_576.0;
 
 /// Measure taking a fleet in: speed, server CPU, bytes, memory, acknowledgement.
 #[derive(Clone, Debug, clap::Args)]
@@ -84,7 +82,8 @@ pub(crate) fn run(options: &IngestOptions) -> Result<Report, Failure> {
 }
 
 fn measure(binary: &Path, gpus: u32, options: &IngestOptions) -> Result<Run, Failure> {
-    let server = Server::start(binary, options.dir.as_deref(), &options.flush_interval)?;
+    let flush = Setting::new("storage.flush_interval", &options.flush_interval);
+    let server = Server::start(binary, options.dir.as_deref(), vec![flush])?;
     let (cpu, memory_at_rest) = (server.cpu_seconds()?, server.memory()?.now);
     let begun = Instant::now();
     let sent = simulator::stream(binary, &server.url(), gpus, &options.load)?;

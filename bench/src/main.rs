@@ -3,11 +3,13 @@
 //! Promises: the client's cost is kept apart from the server's; what a run acknowledged is counted
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
 
+mod harness;
 mod http;
 mod ingest;
 mod limits;
 mod peers;
 mod process;
+mod queries;
 mod report;
 mod server;
 mod simulator;
@@ -25,7 +27,8 @@ const EXAMPLES: &str = "\
 Examples:
   warpline-bench limits
   warpline-bench ingest --gpus 1000,8000 --duration 60s
-  warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics";
+  warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
+  warpline-bench queries --peers DIR --sizes S,M";
 
 /// Measure Warpline on this machine.
 #[derive(Debug, Parser)]
@@ -43,6 +46,7 @@ struct Cli {
 enum Command {
     Ingest(Box<ingest::IngestOptions>),
     Limits(limits::LimitsOptions),
+    Queries(Box<queries::QueryOptions>),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +64,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
         Command::Ingest(options) => ingest::run(options)?,
         Command::Limits(options) => limits::run(options)?,
+        Command::Queries(options) => queries::run(options)?,
     };
     for table in &report.tables {
         println!("{table}");

@@ -1,12 +1,9 @@
-//! Other stores on the same machine, measured by a harness that lives outside this repository.
-//!
-//! The harness is a folder with `run.py --size SIZE --systems NAME --phases ingest`, which leaves
-//! `$PEERS_ROOT/results/SIZE-NAME.json` (default `~/.cache/warpline-peers`).
+//! What taking data in costs other stores on the same machine.
 
 use crate::Failure;
+use crate::harness::Harness;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PeerOptions {
@@ -83,42 +80,21 @@ impl Ingest {
 
 /// Measures each store asked for; none where no harness is named.
 pub(crate) fn measure(options: &PeerOptions) -> Result<Vec<Peer>, Failure> {
-    let Some(harness) = &options.peers else { return Ok(Vec::new()) };
-    options.systems.iter().map(|system| one(harness, &options.peer_size, system)).collect()
+    let Some(folder) = &options.peers else { return Ok(Vec::new()) };
+    let harness = Harness::at(folder)?;
+    options.systems.iter().map(|system| one(&harness, &options.peer_size, system)).collect()
 }
 
-fn one(harness: &Path, size: &str, system: &str) -> Result<Peer, Failure> {
-    let root = root()?;
-    let result = root.join("results").join(format!("{size}-{system}.json"));
-    let python = root.join("venv/bin/python");
-    eprintln!("measuring {system}, size {size}");
-    let status = Command::new(&python)
-        .arg(harness.join("run.py"))
-        .args(["--size", size, "--systems", system, "--phases", "ingest"])
-        .env("PEERS_ROOT", &root)
-        .stdout(std::io::stderr())
-        .status()
-        .map_err(|error| {
-            format!("cannot start {}: {error}; run the harness's setup first", python.display())
-        })?;
-    if !status.success() {
-        return Err(format!("the harness ended with {status} measuring {system}").into());
+fn one(harness: &Harness, size: &str, system: &str) -> Result<Peer, Failure> {
+    if !harness.ingest(size, system)? {
+        return Err(format!("the harness could not measure {system}").into());
     }
-    let text = std::fs::read_to_string(&result)
-        .map_err(|error| format!("cannot read {}: {error}", result.display()))?;
-    Ok(Peer { system: system.to_owned(), size: size.to_owned(), ingest: parse(&text)? })
+    let ingest = parse(&harness.results(size, system)?)?;
+    Ok(Peer { system: system.to_owned(), size: size.to_owned(), ingest })
 }
 
 fn parse(text: &str) -> Result<Ingest, Failure> {
     Ok(serde_json::from_str::<Results>(text)?.ingest)
-}
-
-fn root() -> Result<PathBuf, Failure> {
-    if let Some(root) = std::env::var_os("PEERS_ROOT") {
-        return Ok(root.into());
-    }
-    let home = std::env::home_dir().ok_or("set PEERS_ROOT to the folder the harness works in")?;
-    Ok(home.join(".cache/warpline-peers"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use std::fmt;
 
+pub(crate) const MIB: f64 = 1_048_576.0;
+
 /// What a command found: tables for people, figures for machines.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -10,18 +12,24 @@ pub(crate) struct Report {
     pub(crate) figures: serde_json::Value,
 }
 
-/// A Markdown table with a title; the first column is words, the others are numbers.
+/// A Markdown table with a title; the first column is words, the others are numbers. Notes stand
+/// below it.
 #[derive(Debug)]
 pub(crate) struct Table {
     title: String,
     header: Vec<String>,
     rows: Vec<Vec<String>>,
+    notes: Vec<String>,
 }
 
 impl Table {
     pub(crate) fn new(title: impl Into<String>, header: &[&str]) -> Self {
         let header = header.iter().map(|name| (*name).to_owned()).collect();
-        Self { title: title.into(), header, rows: Vec::new() }
+        Self { title: title.into(), header, rows: Vec::new(), notes: Vec::new() }
+    }
+
+    pub(crate) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
 
     /// Adds a row; it has as many cells as the header.
@@ -50,7 +58,9 @@ impl fmt::Display for Table {
             )?;
         }
         writeln!(f, "|")?;
-        self.rows.iter().try_for_each(|row| write_row(f, row, &widths))
+        self.rows.iter().try_for_each(|row| write_row(f, row, &widths))?;
+        let mut notes = self.notes.iter().enumerate();
+        notes.try_for_each(|(at, note)| writeln!(f, "{}- {note}", if at == 0 { "\n" } else { "" }))
     }
 }
 
@@ -128,6 +138,8 @@ mod tests {
                         | one     | 1.00 |\n\
                         | another | 12.5 |\n";
         assert_eq!(table.to_string(), expected);
+        table.note("a note");
+        assert_eq!(table.to_string(), format!("{expected}\n- a note\n"));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use crate::process::{self, Memory};
 use crate::{Failure, http};
+use serde::Serialize;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -14,11 +16,42 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const FLUSHED_WITHIN: Duration = Duration::from_mins(10);
 const POLL: Duration = Duration::from_millis(50);
 
+/// A setting of the server, `storage.flush_interval=10s`, as docs/operating.md names them.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Setting {
+    name: String,
+    value: String,
+}
+
+impl Setting {
+    pub(crate) fn new(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), value: value.to_owned() }
+    }
+
+    /// The variable that the server reads it from.
+    fn variable(&self) -> String {
+        format!("WARPLINE_{}", self.name.replace('.', "_").to_uppercase())
+    }
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if name.contains('.') => Ok(Self::new(name, value)),
+            _ => Err("a setting is written SECTION.KEY=VALUE".to_owned()),
+        }
+    }
+}
+
 /// A running server; it and its folder go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
+    binary: PathBuf,
+    settings: Vec<Setting>,
     folder: TempDir,
 }
 
@@ -27,25 +60,29 @@ impl Server {
     pub(crate) fn start(
         binary: &Path,
         parent: Option<&Path>,
-        flush_interval: &str,
+        settings: Vec<Setting>,
     ) -> Result<Self, Failure> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
         let folder = tempfile::Builder::new().prefix("warpline-bench-").tempdir_in(parent)?;
-        let (address, postgres) = (free_address()?, free_address()?);
-        let log = File::create(folder.path().join("server.log"))?;
-        let child = Command::new(binary)
-            .arg("serve")
-            .args(["--data".as_ref(), folder.path().join("data").as_os_str()])
-            .args(["--listen", &address.to_string(), "--postgres", &postgres.to_string()])
-            .env("WARPLINE_STORAGE_FLUSH_INTERVAL", flush_interval)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
-        let mut server = Self { child, address, folder };
+        let (child, address) = spawn(binary, folder.path(), &settings)?;
+        let mut server = Self { child, address, binary: binary.to_owned(), settings, folder };
         server.wait_until_ready()?;
         Ok(server)
+    }
+
+    /// Kills the server, lets `meanwhile` do something to its data folder, and starts it again.
+    pub(crate) fn restart(
+        &mut self,
+        meanwhile: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.kill();
+        meanwhile(&data_folder(self.folder.path()))?;
+        (self.child, self.address) = spawn(&self.binary, self.folder.path(), &self.settings)?;
+        self.wait_until_ready()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -91,7 +128,7 @@ impl Server {
     /// Files of the tables and the bytes in them.
     pub(crate) fn parquet(&self) -> Result<Files, Failure> {
         let mut files = Files::default();
-        let mut folders = vec![self.folder.path().join("data")];
+        let mut folders = vec![data_folder(self.folder.path())];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder)? {
                 let (path, kind) = entry.and_then(|e| Ok((e.path(), e.file_type()?)))?;
@@ -120,6 +157,12 @@ impl Server {
         Ok(())
     }
 
+    fn kill(&mut self) {
+        // Both fail only where the process has already gone, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn log_tail(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(5).collect();
@@ -129,10 +172,32 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only where the process has already gone, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
+}
+
+fn spawn(
+    binary: &Path,
+    folder: &Path,
+    settings: &[Setting],
+) -> Result<(Child, SocketAddr), Failure> {
+    let (address, postgres) = (free_address()?, free_address()?);
+    let log = File::create(folder.join("server.log"))?;
+    let child = Command::new(binary)
+        .arg("serve")
+        .args(["--data".as_ref(), data_folder(folder).as_os_str()])
+        .args(["--listen", &address.to_string(), "--postgres", &postgres.to_string()])
+        .envs(settings.iter().map(|setting| (setting.variable(), &setting.value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
+    Ok((child, address))
+}
+
+fn data_folder(folder: &Path) -> PathBuf {
+    folder.join("data")
 }
 
 /// What the server counts since its start.
@@ -174,4 +239,18 @@ pub(crate) fn binary(named: Option<&Path>) -> Result<PathBuf, Failure> {
         path.display()
     )
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Setting;
+
+    #[test]
+    fn a_setting_is_a_variable_of_the_server() {
+        let setting: Setting = "query.memory=2GiB".parse().expect("a setting");
+        assert_eq!(setting, Setting::new("query.memory", "2GiB"));
+        assert_eq!(setting.variable(), "WARPLINE_QUERY_MEMORY");
+        assert!("memory=2GiB".parse::<Setting>().is_err());
+        assert!("query.memory".parse::<Setting>().is_err());
+    }
 }
