@@ -17,13 +17,23 @@
 //!
 //! It knows nothing of tables, files or SQL, and depends on nothing.
 
+mod buckets;
+mod cadence;
+mod counter;
+mod dispatch;
 mod edges;
 mod grid;
+mod lanes;
+#[cfg(test)]
 mod naive;
 mod order;
 mod reduce;
+#[cfg(test)]
+mod tests;
 mod validity;
 mod value;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use edges::Edges;
 pub use grid::Grid;
@@ -34,5 +44,5 @@ pub use value::Value;
 
 /// The instructions this process chose: `avx512`, `avx2`, `neon` or `scalar`.
 pub fn instruction_set() -> &'static str {
-    "scalar"
+    dispatch::path().name
 }

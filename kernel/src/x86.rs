@@ -1,0 +1,324 @@
+//! The lanes in registers of 512 bits.
+#![allow(unsafe_code)] // loads, and instructions that `Avx512` proves to be there
+
+use crate::lanes::{Combined, GROUP, Instructions, Lanes, WINDOW};
+use crate::value::{Element, NAN, canonical, join};
+use std::arch::x86_64::*;
+
+/// AVX-512 with its instructions for bytes, words and quadwords.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Avx512(());
+
+/// Defines functions over these instructions, and methods that call them.
+macro_rules! with_avx512 {
+    ($($(#[$doc:meta])* $visible:vis fn $name:ident $(<$($generic:ident: $bound:path),*>)?
+        ($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$doc])*
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
+        #[inline]
+        $visible fn $name $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? $body
+    )*};
+}
+
+impl Avx512 {
+    with_avx512! {
+        /// The proof, to be had where the instructions are.
+        pub(crate) fn new() -> Self {
+            Self(())
+        }
+    }
+}
+
+impl Instructions for Avx512 {
+    #[inline(always)]
+    fn below(self, window: &[i64; WINDOW], bound: i64) -> usize {
+        // SAFETY: `self` proves the instructions.
+        unsafe { below(window, bound) }
+    }
+}
+
+with_avx512! {
+    fn below(window: &[i64; WINDOW], bound: i64) -> usize {
+        let below = _mm512_cmplt_epi64_mask(load(window), _mm512_set1_epi64(bound));
+        below.count_ones() as usize
+    }
+
+    /// A register full of values.
+    fn load<T: Element>(rows: &[T]) -> __m512i {
+        assert!(size_of_val(rows) >= 64);
+        // SAFETY: as many bytes as the register has were found there.
+        unsafe { _mm512_loadu_si512(rows.as_ptr().cast()) }
+    }
+
+    /// Two halves of 32 bits each added to one lane of 64.
+    fn add_pairs(sum: __m512i, v: __m512i) -> __m512i {
+        let low = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(v));
+        let high = _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(v));
+        _mm512_add_epi64(sum, _mm512_add_epi64(low, high))
+    }
+
+    /// The key of each float.
+    fn keys(v: __m512d) -> __m512i {
+        let (bits, rest) = (_mm512_castpd_si512(v), _mm512_set1_epi64(i64::MAX));
+        let sign = _mm512_srai_epi64::<63>(bits);
+        // bits ^ (sign & rest)
+        let keys = _mm512_ternarylogic_epi64::<0x78>(bits, sign, rest);
+        let nan = _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(v, v);
+        _mm512_mask_mov_epi64(keys, nan, _mm512_set1_epi64(NAN))
+    }
+}
+
+/// The bits below `n`, at most 32.
+#[inline(always)]
+fn lowest(n: usize) -> u32 {
+    ((1_u64 << n.min(32)) - 1) as u32
+}
+
+/// Min, max and sum in registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    min: __m512i,
+    max: __m512i,
+    sum: __m512i,
+}
+
+/// The same where a sum has two registers: modulo 2^64, and of upper halves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SplitRegisters {
+    min: __m512i,
+    max: __m512i,
+    low: __m512i,
+    high: __m512i,
+}
+
+/// Implements `Lanes` by functions of these names and a type.
+macro_rules! lanes {
+    ($type:ty, $rows:literal, $lanes:ty, $none:ident, $block:ident, $some:ident, $combine:ident) => {
+        impl Lanes<$type> for Avx512 {
+            type Lanes = $lanes;
+            const ROWS: usize = $rows;
+
+            #[inline(always)]
+            fn none(self) -> $lanes {
+                // SAFETY: `self` proves the instructions.
+                unsafe { $none() }
+            }
+
+            #[inline(always)]
+            fn block(self, lanes: &mut $lanes, rows: &[$type]) {
+                // SAFETY: `self` proves the instructions.
+                unsafe { $block(lanes, rows) }
+            }
+
+            #[inline(always)]
+            fn some(self, lanes: &mut $lanes, rows: &[$type], set: u32) {
+                // SAFETY: `self` proves the instructions.
+                unsafe { $some(lanes, rows, set & lowest(rows.len())) }
+            }
+
+            #[inline(always)]
+            fn combine(self, group: &[$lanes; GROUP]) -> Combined<$type> {
+                // SAFETY: `self` proves the instructions.
+                unsafe { $combine(group) }
+            }
+        }
+    };
+}
+
+lanes!(i16, 32, Registers, none_i16, block_i16, some_i16, combine_i16);
+lanes!(i32, 16, Registers, none_i32, block_i32, some_i32, combine_i32);
+lanes!(i64, 8, SplitRegisters, none_i64, block_i64, some_i64, combine_i64);
+lanes!(f64, 8, Registers, none_f64, block_f64, some_f64, combine_f64);
+
+with_avx512! {
+    fn none_i16() -> Registers {
+        let (min, max) = (_mm512_set1_epi16(i16::MAX), _mm512_set1_epi16(i16::MIN));
+        Registers { min, max, sum: _mm512_setzero_si512() }
+    }
+
+    fn block_i16(l: &mut Registers, rows: &[i16]) {
+        let v = load(rows);
+        l.min = _mm512_min_epi16(l.min, v);
+        l.max = _mm512_max_epi16(l.max, v);
+        l.sum = add_pairs(l.sum, _mm512_madd_epi16(v, _mm512_set1_epi16(1)));
+    }
+
+    /// `set` has no bit beyond the rows.
+    fn some_i16(l: &mut Registers, rows: &[i16], set: u32) {
+        // SAFETY: lanes that are not set are not read.
+        let v = unsafe { _mm512_maskz_loadu_epi16(set, rows.as_ptr()) };
+        l.min = _mm512_mask_min_epi16(l.min, set, l.min, v);
+        l.max = _mm512_mask_max_epi16(l.max, set, l.max, v);
+        l.sum = add_pairs(l.sum, _mm512_madd_epi16(v, _mm512_set1_epi16(1)));
+    }
+
+    fn combine_i16(group: &[Registers; GROUP]) -> Combined<i16> {
+        let low = |v| _mm512_cvtepi16_epi32(_mm512_castsi512_si256(v));
+        let high = |v| _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64::<1>(v));
+        let min = |l: &Registers| _mm512_min_epi32(low(l.min), high(l.min));
+        let max = |l: &Registers| _mm512_max_epi32(low(l.max), high(l.max));
+        let min = fold16(group.each_ref().map(min), |a, b| _mm512_min_epi32(a, b));
+        let max = fold16(group.each_ref().map(max), |a, b| _mm512_max_epi32(a, b));
+        Combined { min: narrow(min), max: narrow(max), sum: sums(group) }
+    }
+
+    fn none_i32() -> Registers {
+        let (min, max) = (_mm512_set1_epi32(i32::MAX), _mm512_set1_epi32(i32::MIN));
+        Registers { min, max, sum: _mm512_setzero_si512() }
+    }
+
+    fn block_i32(l: &mut Registers, rows: &[i32]) {
+        let v = load(rows);
+        l.min = _mm512_min_epi32(l.min, v);
+        l.max = _mm512_max_epi32(l.max, v);
+        l.sum = add_pairs(l.sum, v);
+    }
+
+    /// `set` has no bit beyond the rows.
+    fn some_i32(l: &mut Registers, rows: &[i32], set: u32) {
+        let set = set as __mmask16;
+        // SAFETY: lanes that are not set are not read.
+        let v = unsafe { _mm512_maskz_loadu_epi32(set, rows.as_ptr()) };
+        l.min = _mm512_mask_min_epi32(l.min, set, l.min, v);
+        l.max = _mm512_mask_max_epi32(l.max, set, l.max, v);
+        l.sum = add_pairs(l.sum, v);
+    }
+
+    fn combine_i32(group: &[Registers; GROUP]) -> Combined<i32> {
+        let min = fold16(group.each_ref().map(|l| l.min), |a, b| _mm512_min_epi32(a, b));
+        let max = fold16(group.each_ref().map(|l| l.max), |a, b| _mm512_max_epi32(a, b));
+        Combined { min: words(min), max: words(max), sum: sums(group) }
+    }
+
+    fn none_i64() -> SplitRegisters {
+        let (min, max) = (_mm512_set1_epi64(i64::MAX), _mm512_set1_epi64(i64::MIN));
+        let zero = _mm512_setzero_si512();
+        SplitRegisters { min, max, low: zero, high: zero }
+    }
+
+    fn block_i64(l: &mut SplitRegisters, rows: &[i64]) {
+        take_i64(l, load(rows), u8::MAX);
+    }
+
+    /// `set` has no bit beyond the rows.
+    fn some_i64(l: &mut SplitRegisters, rows: &[i64], set: u32) {
+        let set = set as __mmask8;
+        // SAFETY: lanes that are not set are not read.
+        take_i64(l, unsafe { _mm512_maskz_loadu_epi64(set, rows.as_ptr()) }, set);
+    }
+
+    /// `v` is 0 where not set.
+    fn take_i64(l: &mut SplitRegisters, v: __m512i, set: __mmask8) {
+        l.min = _mm512_mask_min_epi64(l.min, set, l.min, v);
+        l.max = _mm512_mask_max_epi64(l.max, set, l.max, v);
+        l.low = _mm512_add_epi64(l.low, v);
+        l.high = _mm512_add_epi64(l.high, _mm512_srai_epi64::<32>(v));
+    }
+
+    fn combine_i64(group: &[SplitRegisters; GROUP]) -> Combined<i64> {
+        let add = |a, b| _mm512_add_epi64(a, b);
+        let low = fold8_twice(group.each_ref().map(|l| l.low), add);
+        let high = fold8_twice(group.each_ref().map(|l| l.high), add);
+        Combined {
+            min: fold8_twice(group.each_ref().map(|l| l.min), |a, b| _mm512_min_epi64(a, b)),
+            max: fold8_twice(group.each_ref().map(|l| l.max), |a, b| _mm512_max_epi64(a, b)),
+            sum: std::array::from_fn(|bucket| join(low[bucket] as u64, high[bucket])),
+        }
+    }
+
+    fn none_f64() -> Registers {
+        let (min, max) = (_mm512_set1_epi64(NAN), _mm512_set1_epi64(f64::NEG_INFINITY.key()));
+        Registers { min, max, sum: _mm512_setzero_si512() }
+    }
+
+    fn block_f64(l: &mut Registers, rows: &[f64]) {
+        take_f64(l, _mm512_castsi512_pd(load(rows)), u8::MAX);
+    }
+
+    /// `set` has no bit beyond the rows.
+    fn some_f64(l: &mut Registers, rows: &[f64], set: u32) {
+        let set = set as __mmask8;
+        // SAFETY: lanes that are not set are not read.
+        take_f64(l, unsafe { _mm512_maskz_loadu_pd(set, rows.as_ptr()) }, set);
+    }
+
+    /// `v` is 0 where not set, which leaves a sum alone, because it is never -0.0.
+    fn take_f64(l: &mut Registers, v: __m512d, set: __mmask8) {
+        let keys = keys(v);
+        l.min = _mm512_mask_min_epi64(l.min, set, l.min, keys);
+        l.max = _mm512_mask_max_epi64(l.max, set, l.max, keys);
+        l.sum = add_floats(l.sum, _mm512_castpd_si512(v));
+    }
+
+    fn add_floats(a: __m512i, b: __m512i) -> __m512i {
+        let sum = _mm512_add_pd(_mm512_castsi512_pd(a), _mm512_castsi512_pd(b));
+        _mm512_castpd_si512(sum)
+    }
+
+    fn combine_f64(group: &[Registers; GROUP]) -> Combined<f64> {
+        let min = fold8_twice(group.each_ref().map(|l| l.min), |a, b| _mm512_min_epi64(a, b));
+        let max = fold8_twice(group.each_ref().map(|l| l.max), |a, b| _mm512_max_epi64(a, b));
+        let sum = fold8_twice(group.each_ref().map(|l| l.sum), |a, b| add_floats(a, b));
+        Combined {
+            min: min.map(f64::of_key),
+            max: max.map(f64::of_key),
+            sum: sum.map(|sum| canonical(f64::from_bits(sum as u64))),
+        }
+    }
+
+    fn sums(group: &[Registers; GROUP]) -> [i64; GROUP] {
+        fold8_twice(group.each_ref().map(|l| l.sum), |a, b| _mm512_add_epi64(a, b))
+    }
+
+    fn words(v: __m512i) -> [i32; GROUP] {
+        // SAFETY: as many bits, any of which make integers.
+        unsafe { std::mem::transmute(v) }
+    }
+
+    fn narrow(v: __m512i) -> [i16; GROUP] {
+        // SAFETY: as many bits, any of which make integers.
+        unsafe { std::mem::transmute(_mm512_cvtepi32_epi16(v)) }
+    }
+
+    /// Folds each of sixteen registers of eight lanes: lane 0 with 4, 1 with 5, 2 with 6, 3 with 7;
+    /// the first of these with the third, the second with the fourth; then the two that are left.
+    fn fold8_twice<F: Fold>(r: [__m512i; GROUP], f: F) -> [i64; GROUP] {
+        let [a, b, c, d, e, f1, g, h, i, j, k, l, m, n, o, p] = r;
+        let low = fold8([a, b, c, d, e, f1, g, h], f);
+        let high = fold8([i, j, k, l, m, n, o, p], f);
+        // SAFETY: as many bits, any of which make integers.
+        unsafe { std::mem::transmute([low, high]) }
+    }
+
+    fn fold8<F: Fold>(r: [__m512i; 8], f: F) -> __m512i {
+        let even = quarters(r[0], r[2], r[4], r[6], f);
+        let odd = quarters(r[1], r[3], r[5], r[7], f);
+        f(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd))
+    }
+
+    /// Folds each of sixteen registers of sixteen lanes, in any order.
+    fn fold16<F: Fold>(r: [__m512i; 16], f: F) -> __m512i {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| quarters(r[i], r[i + 4], r[i + 8], r[i + 12], f));
+        let pairs = |a, b| f(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        let [x, y] = [pairs(a, b), pairs(c, d)].map(|v| _mm512_castsi512_ps(v));
+        let even = _mm512_shuffle_ps::<0b10_00_10_00>(x, y);
+        let odd = _mm512_shuffle_ps::<0b11_01_11_01>(x, y);
+        f(_mm512_castps_si512(even), _mm512_castps_si512(odd))
+    }
+
+    /// Folds each register to 128 bits, and puts the four side by side.
+    fn quarters<F: Fold>(a: __m512i, b: __m512i, c: __m512i, d: __m512i, f: F) -> __m512i {
+        let halves = |a, b| {
+            let low = _mm512_shuffle_i64x2::<0b01_00_01_00>(a, b);
+            f(low, _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b))
+        };
+        let (ab, cd) = (halves(a, b), halves(c, d));
+        let low = _mm512_shuffle_i64x2::<0b10_00_10_00>(ab, cd);
+        f(low, _mm512_shuffle_i64x2::<0b11_01_11_01>(ab, cd))
+    }
+}
+
+/// One of two registers, lane by lane.
+trait Fold: Fn(__m512i, __m512i) -> __m512i + Copy {}
+
+impl<F: Fn(__m512i, __m512i) -> __m512i + Copy> Fold for F {}
