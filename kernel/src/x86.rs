@@ -155,10 +155,10 @@ with_avx512! {
     fn combine_i16(group: &[Registers; GROUP]) -> Combined<i16> {
         let low = |v| _mm512_cvtepi16_epi32(_mm512_castsi512_si256(v));
         let high = |v| _mm512_cvtepi16_epi32(_mm512_extracti64x4_epi64::<1>(v));
-        let min = |l: &Registers| _mm512_min_epi32(low(l.min), high(l.min));
-        let max = |l: &Registers| _mm512_max_epi32(low(l.max), high(l.max));
-        let min = fold16(group.each_ref().map(min), |a, b| _mm512_min_epi32(a, b));
-        let max = fold16(group.each_ref().map(max), |a, b| _mm512_max_epi32(a, b));
+        let min = |i: usize| _mm512_min_epi32(low(group[i].min), high(group[i].min));
+        let max = |i: usize| _mm512_max_epi32(low(group[i].max), high(group[i].max));
+        let min = fold16(min, |a, b| _mm512_min_epi32(a, b));
+        let max = fold16(max, |a, b| _mm512_max_epi32(a, b));
         Combined { min: narrow(min), max: narrow(max), sum: sums(group) }
     }
 
@@ -185,8 +185,8 @@ with_avx512! {
     }
 
     fn combine_i32(group: &[Registers; GROUP]) -> Combined<i32> {
-        let min = fold16(group.each_ref().map(|l| l.min), |a, b| _mm512_min_epi32(a, b));
-        let max = fold16(group.each_ref().map(|l| l.max), |a, b| _mm512_max_epi32(a, b));
+        let min = fold16(|i| group[i].min, |a, b| _mm512_min_epi32(a, b));
+        let max = fold16(|i| group[i].max, |a, b| _mm512_max_epi32(a, b));
         Combined { min: words(min), max: words(max), sum: sums(group) }
     }
 
@@ -217,11 +217,11 @@ with_avx512! {
 
     fn combine_i64(group: &[SplitRegisters; GROUP]) -> Combined<i64> {
         let add = |a, b| _mm512_add_epi64(a, b);
-        let low = fold8_twice(group.each_ref().map(|l| l.low), add);
-        let high = fold8_twice(group.each_ref().map(|l| l.high), add);
+        let low = fold8_twice(|i| group[i].low, add);
+        let high = fold8_twice(|i| group[i].high, add);
         Combined {
-            min: fold8_twice(group.each_ref().map(|l| l.min), |a, b| _mm512_min_epi64(a, b)),
-            max: fold8_twice(group.each_ref().map(|l| l.max), |a, b| _mm512_max_epi64(a, b)),
+            min: fold8_twice(|i| group[i].min, |a, b| _mm512_min_epi64(a, b)),
+            max: fold8_twice(|i| group[i].max, |a, b| _mm512_max_epi64(a, b)),
             sum: std::array::from_fn(|bucket| join(low[bucket] as u64, high[bucket])),
         }
     }
@@ -256,18 +256,18 @@ with_avx512! {
     }
 
     fn combine_f64(group: &[Registers; GROUP]) -> Combined<f64> {
-        let min = fold8_twice(group.each_ref().map(|l| l.min), |a, b| _mm512_min_epi64(a, b));
-        let max = fold8_twice(group.each_ref().map(|l| l.max), |a, b| _mm512_max_epi64(a, b));
-        let sum = fold8_twice(group.each_ref().map(|l| l.sum), |a, b| add_floats(a, b));
+        let min = fold8_twice(|i| group[i].min, |a, b| _mm512_min_epi64(a, b));
+        let max = fold8_twice(|i| group[i].max, |a, b| _mm512_max_epi64(a, b));
+        let sum = fold8_twice(|i| group[i].sum, |a, b| add_floats(a, b));
         Combined {
-            min: min.map(f64::of_key),
-            max: max.map(f64::of_key),
-            sum: sum.map(|sum| canonical(f64::from_bits(sum as u64))),
+            min: std::array::from_fn(|i| f64::of_key(min[i])),
+            max: std::array::from_fn(|i| f64::of_key(max[i])),
+            sum: std::array::from_fn(|i| canonical(f64::from_bits(sum[i] as u64))),
         }
     }
 
     fn sums(group: &[Registers; GROUP]) -> [i64; GROUP] {
-        fold8_twice(group.each_ref().map(|l| l.sum), |a, b| _mm512_add_epi64(a, b))
+        fold8_twice(|i| group[i].sum, |a, b| _mm512_add_epi64(a, b))
     }
 
     fn words(v: __m512i) -> [i32; GROUP] {
@@ -282,41 +282,50 @@ with_avx512! {
 
     /// Folds each of sixteen registers of eight lanes: lane 0 with 4, 1 with 5, 2 with 6, 3 with 7;
     /// the first of these with the third, the second with the fourth; then the two that are left.
-    fn fold8_twice<F: Fold>(r: [__m512i; GROUP], f: F) -> [i64; GROUP] {
-        let [a, b, c, d, e, f1, g, h, i, j, k, l, m, n, o, p] = r;
-        let low = fold8([a, b, c, d, e, f1, g, h], f);
-        let high = fold8([i, j, k, l, m, n, o, p], f);
+    fn fold8_twice<R: Row, F: Fold>(row: R, fold: F) -> [i64; GROUP] {
+        let low = fold8(row, fold);
+        let high = fold8(|i| row(i + 8), fold);
         // SAFETY: as many bits, any of which make integers.
         unsafe { std::mem::transmute([low, high]) }
     }
 
-    fn fold8<F: Fold>(r: [__m512i; 8], f: F) -> __m512i {
-        let even = quarters(r[0], r[2], r[4], r[6], f);
-        let odd = quarters(r[1], r[3], r[5], r[7], f);
-        f(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd))
+    fn fold8<R: Row, F: Fold>(row: R, fold: F) -> __m512i {
+        let even = quarters(|i| row(2 * i), fold);
+        let odd = quarters(|i| row(2 * i + 1), fold);
+        fold(_mm512_unpacklo_epi64(even, odd), _mm512_unpackhi_epi64(even, odd))
     }
 
     /// Folds each of sixteen registers of sixteen lanes, in any order.
-    fn fold16<F: Fold>(r: [__m512i; 16], f: F) -> __m512i {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i| quarters(r[i], r[i + 4], r[i + 8], r[i + 12], f));
-        let pairs = |a, b| f(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-        let [x, y] = [pairs(a, b), pairs(c, d)].map(|v| _mm512_castsi512_ps(v));
+    fn fold16<R: Row, F: Fold>(row: R, fold: F) -> __m512i {
+        let pairs = |first: usize| {
+            let a = quarters(|i| row(4 * i + first), fold);
+            let b = quarters(|i| row(4 * i + first + 1), fold);
+            let low = _mm512_unpacklo_epi64(a, b);
+            _mm512_castsi512_ps(fold(low, _mm512_unpackhi_epi64(a, b)))
+        };
+        let (x, y) = (pairs(0), pairs(2));
         let even = _mm512_shuffle_ps::<0b10_00_10_00>(x, y);
         let odd = _mm512_shuffle_ps::<0b11_01_11_01>(x, y);
-        f(_mm512_castps_si512(even), _mm512_castps_si512(odd))
+        fold(_mm512_castps_si512(even), _mm512_castps_si512(odd))
     }
 
-    /// Folds each register to 128 bits, and puts the four side by side.
-    fn quarters<F: Fold>(a: __m512i, b: __m512i, c: __m512i, d: __m512i, f: F) -> __m512i {
+    /// Folds each of four registers to 128 bits, and puts them side by side.
+    fn quarters<R: Row, F: Fold>(row: R, fold: F) -> __m512i {
         let halves = |a, b| {
             let low = _mm512_shuffle_i64x2::<0b01_00_01_00>(a, b);
-            f(low, _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b))
+            fold(low, _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b))
         };
-        let (ab, cd) = (halves(a, b), halves(c, d));
+        let (ab, cd) = (halves(row(0), row(1)), halves(row(2), row(3)));
         let low = _mm512_shuffle_i64x2::<0b10_00_10_00>(ab, cd);
-        f(low, _mm512_shuffle_i64x2::<0b11_01_11_01>(ab, cd))
+        fold(low, _mm512_shuffle_i64x2::<0b11_01_11_01>(ab, cd))
     }
 }
+
+/// The registers of a group. Closures rather than `array::map`, which would not be compiled for
+/// these instructions, and would call each closure by way of memory.
+trait Row: Fn(usize) -> __m512i + Copy {}
+
+impl<R: Fn(usize) -> __m512i + Copy> Row for R {}
 
 /// One of two registers, lane by lane.
 trait Fold: Fn(__m512i, __m512i) -> __m512i + Copy {}
