@@ -13,6 +13,8 @@ use crate::{Edges, Grid};
 /// of two counts of 32 bits.
 const FRACTION: u32 = 24;
 const ONE: u64 = 1 << FRACTION;
+/// Buckets between an edge and the one whose times are asked for while it is read.
+const AHEAD: u64 = 16;
 /// Rows that the first guess looks at.
 const GUESS_ROWS: usize = 32;
 
@@ -74,6 +76,8 @@ impl Run<'_> {
             let Some(from) = ((place >> FRACTION) as usize).checked_sub(WINDOW / 2) else { break };
             let Some(window) = self.times.get(from..).and_then(<[i64]>::first_chunk) else { break };
             let Some(bound) = self.bound.checked_add(self.grid.width()) else { break };
+            let later = (place + rows * AHEAD) >> FRACTION;
+            on.fetch(self.times.as_ptr().wrapping_add(later as usize));
             let below = on.below(window, bound);
             let end = from + below;
             // With none below, the edge may lie before the window.

@@ -87,10 +87,12 @@ impl<T: Value> Counter<T> {
         for (before, block) in values.chunks(BLOCK).zip(rest.chunks(BLOCK)) {
             let pairs = before.iter().zip(block);
             // Neither is true of NaN, which leads to the careful way as well.
-            if pairs.fold(true, |rises, (before, value)| rises & (before <= value)) {
+            if pairs.fold(true, |rises, (before, value)| (before <= value) & rises) {
                 self.last = block.last().copied();
             } else {
-                block.iter().for_each(|value| self.step(*value));
+                for value in block {
+                    self.step(*value);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::lanes::{Lanes, Plain};
 use crate::value::Element;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::Avx512;
-use crate::{Edges, Grid, M4Rows, Reduced, Validity, Value, buckets, cadence, counter};
+use crate::{Edges, Grid, M4Rows, Reduced, Validity, Value, buckets, cadence, counter, read};
 use std::sync::OnceLock;
 
 /// The kernel over one instruction set, which this machine has.
@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 pub struct Path {
     pub(crate) name: &'static str,
     find: unsafe fn(&[i64], Grid, &mut Edges),
+    read: unsafe fn(&[u64]) -> u64,
     pub(crate) i16: Reductions<i16>,
     pub(crate) i32: Reductions<i32>,
     pub(crate) i64: Reductions<i64>,
@@ -22,17 +23,26 @@ pub struct Path {
 /// The reductions of one type.
 #[derive(Debug)]
 pub struct Reductions<T: Value> {
-    reduce: unsafe fn(&[T], Option<Validity<'_>>, &[u32], &mut Reduced<T>),
-    increase: unsafe fn(&[T], Option<Validity<'_>>, &[u32], Option<T>, &mut Grown<T>) -> Option<T>,
-    m4: unsafe fn(&[T], Option<Validity<'_>>, &[u32], &mut Vec<M4Rows>),
+    reduce: Reduce<T>,
+    increase: Increase<T>,
+    m4: M4<T>,
 }
 
+type Reduce<T> = unsafe fn(&[T], Option<Validity<'_>>, &[u32], &mut Reduced<T>);
+type Increase<T> =
+    unsafe fn(&[T], Option<Validity<'_>>, &[u32], Option<T>, &mut Grown<T>) -> Option<T>;
+type M4<T> = unsafe fn(&[T], Option<Validity<'_>>, &[u32], &mut Vec<M4Rows>);
 type Grown<T> = Vec<<T as Element>::Wide>;
 
 impl Path {
     pub(crate) fn find(&self, times: &[i64], grid: Grid, edges: &mut Edges) {
         // SAFETY: `paths` has only what the machine can run.
         unsafe { (self.find)(times, grid, edges) }
+    }
+
+    pub(crate) fn read(&self, words: &[u64]) -> u64 {
+        // SAFETY: `paths` has only what the machine can run.
+        unsafe { (self.read)(words) }
     }
 }
 
@@ -79,7 +89,7 @@ macro_rules! path {
             use super::*;
 
             pub(super) fn path(name: &'static str) -> Path {
-                Path { name, find, i16: of(), i32: of(), i64: of(), f64: of() }
+                Path { name, find, read, i16: of(), i32: of(), i64: of(), f64: of() }
             }
 
             fn of<T: Value>() -> Reductions<T>
@@ -92,6 +102,11 @@ macro_rules! path {
             $(#[target_feature(enable = $features)])?
             fn find(times: &[i64], grid: Grid, edges: &mut Edges) {
                 cadence::find($on, times, grid, edges);
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn read(words: &[u64]) -> u64 {
+                read::sum($on, words)
             }
 
             $(#[target_feature(enable = $features)])?

@@ -16,6 +16,9 @@ pub(crate) const WINDOW: usize = 8;
 pub(crate) trait Instructions: Copy {
     /// How many times of a window are below a bound.
     fn below(self, window: &[i64; WINDOW], bound: i64) -> usize;
+
+    /// Asks for what will be read soon, where the machine can be asked.
+    fn fetch<T>(self, _address: *const T) {}
 }
 
 /// Min, max and sum of a bucket in lanes; a block of rows has one row for each lane.

@@ -17,6 +17,9 @@
 //!
 //! It knows nothing of tables, files or SQL, and depends on nothing.
 
+// Generic code gets the instructions of the function it is inlined into, and no others.
+#![allow(clippy::inline_always)]
+
 mod buckets;
 mod cadence;
 mod counter;
@@ -27,6 +30,7 @@ mod lanes;
 #[cfg(test)]
 mod naive;
 mod order;
+mod read;
 mod reduce;
 #[cfg(test)]
 mod tests;
@@ -38,6 +42,7 @@ mod x86;
 pub use edges::Edges;
 pub use grid::Grid;
 pub use order::{extremes, strictly_increasing};
+pub use read::read;
 pub use reduce::{M4Rows, NO_ROW, Reduced, bounds, increase, m4, reduce};
 pub use validity::Validity;
 pub use value::Value;

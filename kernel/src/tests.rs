@@ -273,6 +273,14 @@ fn sums_of_extremes_are_exact() {
 }
 
 #[test]
+fn reading_reads_every_word() {
+    let words: Vec<u64> = (0..1000).map(|i| i * i).collect();
+    for path in paths() {
+        assert_eq!(path.read(&words), words.iter().sum(), "{}", path.name);
+    }
+}
+
+#[test]
 fn one_bucket_of_everything() {
     let mut edges = Edges::default();
     edges.whole(7, -3);

@@ -1,5 +1,6 @@
 //! The lanes in registers of 512 bits.
 #![allow(unsafe_code)] // loads, and instructions that `Avx512` proves to be there
+#![allow(clippy::wildcard_imports)] // instructions have names nobody else has
 
 use crate::lanes::{Combined, GROUP, Instructions, Lanes, WINDOW};
 use crate::value::{Element, NAN, canonical, join};
@@ -20,6 +21,9 @@ macro_rules! with_avx512 {
     )*};
 }
 
+/// Bytes between a row and those asked for while it is read.
+const AHEAD: usize = 2048;
+
 impl Avx512 {
     with_avx512! {
         /// The proof, to be had where the instructions are.
@@ -35,6 +39,12 @@ impl Instructions for Avx512 {
         // SAFETY: `self` proves the instructions.
         unsafe { below(window, bound) }
     }
+
+    #[inline(always)]
+    fn fetch<T>(self, address: *const T) {
+        // SAFETY: `self` proves the instructions.
+        unsafe { fetch(address.cast()) }
+    }
 }
 
 with_avx512! {
@@ -48,6 +58,16 @@ with_avx512! {
         assert!(size_of_val(rows) >= 64);
         // SAFETY: as many bytes as the register has were found there.
         unsafe { _mm512_loadu_si512(rows.as_ptr().cast()) }
+    }
+
+    /// Asks for what follows: the machine by itself stops at the end of each page.
+    fn ahead<T: Element>(rows: &[T]) {
+        fetch(rows.as_ptr().cast::<i8>().wrapping_add(AHEAD));
+    }
+
+    /// A hint; an address where there is nothing is ignored.
+    fn fetch(address: *const i8) {
+        _mm_prefetch::<_MM_HINT_T0>(address);
     }
 
     /// Two halves of 32 bits each added to one lane of 64.
@@ -137,6 +157,7 @@ with_avx512! {
     }
 
     fn block_i16(l: &mut Registers, rows: &[i16]) {
+        ahead(rows);
         let v = load(rows);
         l.min = _mm512_min_epi16(l.min, v);
         l.max = _mm512_max_epi16(l.max, v);
@@ -145,6 +166,7 @@ with_avx512! {
 
     /// `set` has no bit beyond the rows.
     fn some_i16(l: &mut Registers, rows: &[i16], set: u32) {
+        ahead(rows);
         // SAFETY: lanes that are not set are not read.
         let v = unsafe { _mm512_maskz_loadu_epi16(set, rows.as_ptr()) };
         l.min = _mm512_mask_min_epi16(l.min, set, l.min, v);
@@ -168,6 +190,7 @@ with_avx512! {
     }
 
     fn block_i32(l: &mut Registers, rows: &[i32]) {
+        ahead(rows);
         let v = load(rows);
         l.min = _mm512_min_epi32(l.min, v);
         l.max = _mm512_max_epi32(l.max, v);
@@ -176,6 +199,7 @@ with_avx512! {
 
     /// `set` has no bit beyond the rows.
     fn some_i32(l: &mut Registers, rows: &[i32], set: u32) {
+        ahead(rows);
         let set = set as __mmask16;
         // SAFETY: lanes that are not set are not read.
         let v = unsafe { _mm512_maskz_loadu_epi32(set, rows.as_ptr()) };
@@ -197,11 +221,13 @@ with_avx512! {
     }
 
     fn block_i64(l: &mut SplitRegisters, rows: &[i64]) {
+        ahead(rows);
         take_i64(l, load(rows), u8::MAX);
     }
 
     /// `set` has no bit beyond the rows.
     fn some_i64(l: &mut SplitRegisters, rows: &[i64], set: u32) {
+        ahead(rows);
         let set = set as __mmask8;
         // SAFETY: lanes that are not set are not read.
         take_i64(l, unsafe { _mm512_maskz_loadu_epi64(set, rows.as_ptr()) }, set);
@@ -232,11 +258,13 @@ with_avx512! {
     }
 
     fn block_f64(l: &mut Registers, rows: &[f64]) {
+        ahead(rows);
         take_f64(l, _mm512_castsi512_pd(load(rows)), u8::MAX);
     }
 
     /// `set` has no bit beyond the rows.
     fn some_f64(l: &mut Registers, rows: &[f64], set: u32) {
+        ahead(rows);
         let set = set as __mmask8;
         // SAFETY: lanes that are not set are not read.
         take_f64(l, unsafe { _mm512_maskz_loadu_pd(set, rows.as_ptr()) }, set);
