@@ -1,10 +1,11 @@
-//! `warpline-bench`: measures the real binaries on this machine, prints tables, writes figures.
+//! `warpline-bench`: measures the real code on this machine, prints tables, writes figures.
 //!
 //! Promises: the client's cost is kept apart from the server's; what a run acknowledged is counted
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
 
 mod http;
 mod ingest;
+mod kernel;
 mod limits;
 mod peers;
 mod process;
@@ -25,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   warpline-bench limits
   warpline-bench ingest --gpus 1000,8000 --duration 60s
+  warpline-bench kernel --python venv/bin/python
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics";
 
 /// Measure Warpline on this machine.
@@ -42,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ingest(Box<ingest::IngestOptions>),
+    Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
 }
 
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
         Command::Ingest(options) => ingest::run(options)?,
+        Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,
     };
     for table in &report.tables {
