@@ -20,6 +20,7 @@ pub(crate) fn increase<T: Value>(
 ) -> Option<T> {
     let mut start = 0;
     let mut counter = Counter::new(before);
+    let mut buffer = [T::default(); SQUEEZED];
     for end in ends {
         let end = *end as usize;
         match validity {
@@ -27,7 +28,6 @@ pub(crate) fn increase<T: Value>(
             Some(validity) => {
                 for first in (start..end).step_by(SQUEEZED) {
                     let rows = &values[first..end.min(first + SQUEEZED)];
-                    let mut buffer = [T::default(); SQUEEZED];
                     let taken = squeeze(rows, validity.skip(first), &mut buffer);
                     counter.take(&buffer[..taken]);
                 }
