@@ -4,7 +4,7 @@
 use crate::lanes::{Lanes, Plain};
 use crate::value::Element;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::Avx512;
+use crate::x86::{Avx2, Avx512};
 use crate::{Edges, Grid, M4Rows, Reduced, Validity, Value, buckets, cadence, counter, read};
 use std::sync::OnceLock;
 
@@ -149,7 +149,7 @@ macro_rules! path {
 
 path!(plain, Plain, Plain);
 #[cfg(target_arch = "x86_64")]
-path!(avx2, Plain, Plain, "avx2,bmi1,bmi2,lzcnt,popcnt");
+path!(avx2, Avx2, Avx2::new(), "avx2,bmi1,bmi2,lzcnt,popcnt");
 #[cfg(target_arch = "x86_64")]
 path!(avx512, Avx512, Avx512::new(), "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt");
 

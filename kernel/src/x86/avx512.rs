@@ -2,7 +2,8 @@
 #![allow(unsafe_code)] // loads, and instructions that `Avx512` proves to be there
 #![allow(clippy::wildcard_imports)] // instructions have names nobody else has
 
-use crate::lanes::{Combined, GROUP, Instructions, Lanes, WINDOW};
+use super::{lanes, with};
+use crate::lanes::{Combined, GROUP, Instructions, Lanes, WINDOW, lowest};
 use crate::value::{Element, NAN, canonical, join};
 use std::arch::x86_64::*;
 
@@ -10,22 +11,13 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512(());
 
-/// Defines functions over these instructions, and methods that call them.
-macro_rules! with_avx512 {
-    ($($(#[$doc:meta])* $visible:vis fn $name:ident $(<$($generic:ident: $bound:path),*>)?
-        ($($argument:ident: $type:ty),*) $(-> $result:ty)? $body:block)*) => {$(
-        $(#[$doc])*
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-        #[inline]
-        $visible fn $name $(<$($generic: $bound),*>)? ($($argument: $type),*) $(-> $result)? $body
-    )*};
-}
-
 /// Bytes between a row and those asked for while it is read.
 const AHEAD: usize = 2048;
 
 impl Avx512 {
-    with_avx512! {
+    with! {
+    "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt";
+
         /// The proof, to be had where the instructions are.
         pub(crate) fn new() -> Self {
             Self(())
@@ -47,7 +39,9 @@ impl Instructions for Avx512 {
     }
 }
 
-with_avx512! {
+with! {
+    "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt";
+
     fn below(window: &[i64; WINDOW], bound: i64) -> usize {
         let below = _mm512_cmplt_epi64_mask(load(window), _mm512_set1_epi64(bound));
         below.count_ones() as usize
@@ -88,12 +82,6 @@ with_avx512! {
     }
 }
 
-/// The bits below `n`, at most 32.
-#[inline(always)]
-fn lowest(n: usize) -> u32 {
-    ((1_u64 << n.min(32)) - 1) as u32
-}
-
 /// Min, max and sum in registers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Registers {
@@ -111,46 +99,14 @@ pub(crate) struct SplitRegisters {
     high: __m512i,
 }
 
-/// Implements `Lanes` by functions of these names and a type.
-macro_rules! lanes {
-    ($type:ty, $rows:literal, $lanes:ty, $none:ident, $block:ident, $some:ident, $combine:ident) => {
-        impl Lanes<$type> for Avx512 {
-            type Lanes = $lanes;
-            const ROWS: usize = $rows;
+lanes!(Avx512, i16, 32, Registers, none_i16, block_i16, some_i16, combine_i16);
+lanes!(Avx512, i32, 16, Registers, none_i32, block_i32, some_i32, combine_i32);
+lanes!(Avx512, i64, 8, SplitRegisters, none_i64, block_i64, some_i64, combine_i64);
+lanes!(Avx512, f64, 8, Registers, none_f64, block_f64, some_f64, combine_f64);
 
-            #[inline(always)]
-            fn none(self) -> $lanes {
-                // SAFETY: `self` proves the instructions.
-                unsafe { $none() }
-            }
+with! {
+    "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt";
 
-            #[inline(always)]
-            fn block(self, lanes: &mut $lanes, rows: &[$type]) {
-                // SAFETY: `self` proves the instructions.
-                unsafe { $block(lanes, rows) }
-            }
-
-            #[inline(always)]
-            fn some(self, lanes: &mut $lanes, rows: &[$type], set: u32) {
-                // SAFETY: `self` proves the instructions.
-                unsafe { $some(lanes, rows, set & lowest(rows.len())) }
-            }
-
-            #[inline(always)]
-            fn combine(self, group: &[$lanes; GROUP]) -> Combined<$type> {
-                // SAFETY: `self` proves the instructions.
-                unsafe { $combine(group) }
-            }
-        }
-    };
-}
-
-lanes!(i16, 32, Registers, none_i16, block_i16, some_i16, combine_i16);
-lanes!(i32, 16, Registers, none_i32, block_i32, some_i32, combine_i32);
-lanes!(i64, 8, SplitRegisters, none_i64, block_i64, some_i64, combine_i64);
-lanes!(f64, 8, Registers, none_f64, block_f64, some_f64, combine_f64);
-
-with_avx512! {
     fn none_i16() -> Registers {
         let (min, max) = (_mm512_set1_epi16(i16::MAX), _mm512_set1_epi16(i16::MIN));
         Registers { min, max, sum: _mm512_setzero_si512() }
@@ -349,8 +305,7 @@ with_avx512! {
     }
 }
 
-/// The registers of a group. Closures rather than `array::map`, which would not be compiled for
-/// these instructions, and would call each closure by way of memory.
+/// The registers of a group.
 trait Row: Fn(usize) -> __m512i + Copy {}
 
 impl<R: Fn(usize) -> __m512i + Copy> Row for R {}
