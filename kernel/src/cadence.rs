@@ -76,6 +76,8 @@ impl Run<'_> {
             let Some(from) = ((place >> FRACTION) as usize).checked_sub(WINDOW / 2) else { break };
             let Some(window) = self.times.get(from..).and_then(<[i64]>::first_chunk) else { break };
             let Some(bound) = self.bound.checked_add(self.grid.width()) else { break };
+            // The outermost number has no end.
+            let Some(number) = self.number.checked_add(1).filter(|n| *n < i64::MAX) else { break };
             let later = (place + rows * AHEAD) >> FRACTION;
             on.fetch(self.times.as_ptr().wrapping_add(later as usize));
             let below = on.below(window, bound);
@@ -84,9 +86,9 @@ impl Run<'_> {
             if below % WINDOW == 0 || end < self.row {
                 break;
             }
-            (self.number, self.bound) = (self.number + 1, bound);
+            (self.number, self.bound) = (number, bound);
             if end > self.row {
-                edges.push(self.number, end as u32);
+                edges.push(number, end as u32);
             }
             self.row = end;
             buckets += 1;

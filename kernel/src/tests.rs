@@ -255,6 +255,19 @@ proptest! {
 }
 
 #[test]
+fn numbers_saturate_in_mid_cadence() {
+    let times: Vec<i64> = (-100..100).collect();
+    let grid = Grid::new(1, i64::MIN).expect("above zero");
+    let (numbers, ends) = naive::edges(&times, grid);
+    assert_eq!(numbers.last(), Some(&i64::MAX));
+    for path in paths() {
+        let mut found = Edges::default();
+        path.find(&times, grid, &mut found);
+        assert_eq!((found.numbers(), found.ends()), (numbers.as_slice(), ends.as_slice()));
+    }
+}
+
+#[test]
 fn sums_of_extremes_are_exact() {
     for path in paths() {
         for value in [i64::MIN, i64::MAX, -1] {
