@@ -12,12 +12,6 @@ pub(crate) const GROUP: usize = 16;
 /// Times looked at around the place where an edge is expected.
 pub(crate) const WINDOW: usize = 8;
 
-/// The lowest bits, at most 32.
-#[inline(always)]
-pub(crate) fn lowest(bits: usize) -> u32 {
-    ((1_u64 << bits.min(32)) - 1) as u32
-}
-
 /// Instructions. A value of such a type proves that the machine has them.
 pub(crate) trait Instructions: Copy {
     /// How many times of a window are below a bound.

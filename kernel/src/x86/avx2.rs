@@ -2,8 +2,8 @@
 #![allow(unsafe_code)] // loads, and instructions that `Avx2` proves to be there
 #![allow(clippy::wildcard_imports)] // instructions have names nobody else has
 
-use super::{lanes, with};
-use crate::lanes::{Combined, GROUP, Instructions, Lanes, WINDOW, lowest};
+use super::{lanes, lowest, with};
+use crate::lanes::{Combined, GROUP, Instructions, Lanes, WINDOW};
 use crate::value::{Element, NAN, canonical, join};
 use std::arch::x86_64::*;
 

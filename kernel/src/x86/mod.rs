@@ -10,6 +10,12 @@ mod avx512;
 pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 
+/// The lowest bits, at most 32.
+#[inline(always)]
+fn lowest(bits: usize) -> u32 {
+    ((1_u64 << bits.min(32)) - 1) as u32
+}
+
 /// Defines functions over instructions.
 macro_rules! with {
     ($features:literal; $($(#[$doc:meta])* $visible:vis fn $name:ident
