@@ -70,21 +70,10 @@ fn memory_read() -> f64 {
     let words: Vec<u64> = (0..READ_WORDS as u64).collect();
     let rounds = (0..READ_ROUNDS).map(|_| {
         let begun = Instant::now();
-        black_box(sum(black_box(&words)));
+        black_box(warpline_kernel::read(black_box(&words)));
         size_of_val(words.as_slice()) as f64 / begun.elapsed().as_secs_f64()
     });
     rounds.fold(0.0, f64::max) / 1e9
-}
-
-/// A sum in independent lanes, so that the adds never wait for each other.
-fn sum(words: &[u64]) -> u64 {
-    let mut lanes = [0_u64; 32];
-    for chunk in words.as_chunks::<32>().0 {
-        for (lane, word) in lanes.iter_mut().zip(chunk) {
-            *lane = lane.wrapping_add(*word);
-        }
-    }
-    lanes.into_iter().fold(0, u64::wrapping_add)
 }
 
 fn appends(dir: Option<&Path>) -> Result<(f64, f64, f64), Failure> {
@@ -105,15 +94,4 @@ fn appends(dir: Option<&Path>) -> Result<(f64, f64, f64), Failure> {
     let quantile = |q: usize| milliseconds[APPENDS * q / 100];
     let rate = (APPENDS * APPEND_BYTES) as f64 / 1e6 / (total / 1e3);
     Ok((rate, quantile(50), quantile(99)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sum;
-
-    #[test]
-    fn the_sum_takes_every_word() {
-        let words: Vec<u64> = (0..64).collect();
-        assert_eq!(sum(&words), 63 * 64 / 2);
-    }
 }

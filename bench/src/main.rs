@@ -1,4 +1,4 @@
-//! `warpline-bench`: measures the real binaries on this machine, prints tables, writes figures.
+//! `warpline-bench`: measures the real code on this machine, prints tables, writes figures.
 //!
 //! Promises: the client's cost is kept apart from the server's; what a run acknowledged is counted
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
@@ -6,6 +6,7 @@
 mod harness;
 mod http;
 mod ingest;
+mod kernel;
 mod limits;
 mod peers;
 mod process;
@@ -28,6 +29,7 @@ Examples:
   warpline-bench limits
   warpline-bench ingest --gpus 1000,8000 --duration 60s
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
+  warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
 /// Measure Warpline on this machine.
@@ -45,6 +47,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Ingest(Box<ingest::IngestOptions>),
+    Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
     Queries(Box<queries::QueryOptions>),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
         Command::Ingest(options) => ingest::run(options)?,
+        Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,
         Command::Queries(options) => queries::run(options)?,
     };

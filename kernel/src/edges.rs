@@ -1,6 +1,6 @@
 //! Where the buckets of an ascending stretch of times end.
 
-use crate::{Grid, naive};
+use crate::{Grid, dispatch};
 
 /// Buckets that consecutive rows fall in, ascending: the rows of `numbers()[i]` end before row
 /// `ends()[i]`. Only buckets with rows. Made to be reused.
@@ -14,10 +14,13 @@ impl Edges {
     /// Replaces what was there by the buckets of these times, which must ascend (equal neighbours
     /// are fine). Of times that do not, the buckets are any, but the ends still ascend to the last
     /// row. Panics at more than `u32::MAX` rows.
+    ///
+    /// Where the cadence is steady, jitter and gaps allowed, only the times around each edge are
+    /// read.
     pub fn find(&mut self, times: &[i64], grid: Grid) {
         self.clear();
         assert!(u32::try_from(times.len()).is_ok(), "rows are counted in 32 bits");
-        (self.numbers, self.ends) = naive::edges(times, grid);
+        dispatch::path().find(times, grid, self);
     }
 
     /// Replaces what was there by one bucket of all rows; none if there is no row.
@@ -25,8 +28,7 @@ impl Edges {
         self.clear();
         let end = u32::try_from(rows).expect("rows are counted in 32 bits");
         if end > 0 {
-            self.numbers.push(number);
-            self.ends.push(end);
+            self.push(number, end);
         }
     }
 
@@ -36,6 +38,12 @@ impl Edges {
 
     pub fn ends(&self) -> &[u32] {
         &self.ends
+    }
+
+    #[inline(always)]
+    pub(crate) fn push(&mut self, number: i64, end: u32) {
+        self.numbers.push(number);
+        self.ends.push(end);
     }
 
     fn clear(&mut self) {

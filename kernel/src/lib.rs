@@ -17,22 +17,37 @@
 //!
 //! It knows nothing of tables, files or SQL, and depends on nothing.
 
+// Generic code gets the instructions of the function it is inlined into, and no others.
+#![allow(clippy::inline_always)]
+
+mod buckets;
+mod cadence;
+mod counter;
+mod dispatch;
 mod edges;
 mod grid;
+mod lanes;
+#[cfg(test)]
 mod naive;
 mod order;
+mod read;
 mod reduce;
+#[cfg(test)]
+mod tests;
 mod validity;
 mod value;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use edges::Edges;
 pub use grid::Grid;
 pub use order::{extremes, strictly_increasing};
+pub use read::read;
 pub use reduce::{M4Rows, NO_ROW, Reduced, bounds, increase, m4, reduce};
 pub use validity::Validity;
 pub use value::Value;
 
 /// The instructions this process chose: `avx512`, `avx2`, `neon` or `scalar`.
 pub fn instruction_set() -> &'static str {
-    "scalar"
+    dispatch::path().name
 }

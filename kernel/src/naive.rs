@@ -1,6 +1,6 @@
 //! Every reduction as its definition reads: row by row.
 
-use crate::value::{Element, canonical};
+use crate::value::canonical;
 use crate::{Grid, M4Rows, Reduced, Validity, Value};
 
 /// Bucket and row after it, of each stretch of times in one bucket.
@@ -50,7 +50,7 @@ pub(crate) fn m4<T: Value>(
 }
 
 /// Sums and increases as each type defines them.
-pub trait Naive: Element {
+pub(crate) trait Naive: Value {
     /// Of the values at some rows of a bucket that begins at `start`.
     fn sum(values: &[Self], start: usize, rows: &[usize]) -> Self::Sum;
 
@@ -92,7 +92,8 @@ impl Naive for f64 {
     }
 
     fn increase(values: &[Self], before: Option<Self>) -> Self {
-        let Some(mut begin) = before.or(values.first().copied()) else { return 0.0 };
+        let Some(first) = values.first() else { return 0.0 };
+        let mut begin = before.unwrap_or(*first);
         let mut last = begin;
         let mut total = 0.0;
         for value in values {
@@ -106,7 +107,7 @@ impl Naive for f64 {
     }
 }
 
-pub(crate) fn reduce<T: Value>(
+pub(crate) fn reduce<T: Naive>(
     values: &[T],
     validity: Option<Validity<'_>>,
     ends: &[u32],

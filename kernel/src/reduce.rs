@@ -1,7 +1,6 @@
 //! The reductions: columns of values in, columns with one entry a bucket out.
 
-use crate::naive;
-use crate::{Validity, Value};
+use crate::{Validity, Value, buckets, dispatch};
 
 /// One entry a bucket; appended to, never cleared, so that many stretches fill one table.
 #[derive(Clone, Debug)]
@@ -19,6 +18,16 @@ pub struct Reduced<T: Value> {
 impl<T: Value> Default for Reduced<T> {
     fn default() -> Self {
         Self { count: Vec::new(), min: Vec::new(), max: Vec::new(), sum: Vec::new() }
+    }
+}
+
+impl<T: Value> Reduced<T> {
+    /// Drops the entries, keeps the memory.
+    pub fn clear(&mut self) {
+        self.count.clear();
+        self.min.clear();
+        self.max.clear();
+        self.sum.clear();
     }
 }
 
@@ -50,7 +59,7 @@ pub fn reduce<T: Value>(
     out: &mut Reduced<T>,
 ) {
     check(values.len(), validity, ends);
-    naive::reduce(values, validity, ends, out);
+    T::reductions(dispatch::path()).reduce(values, validity, ends, out);
 }
 
 /// First and last row with a value of each bucket, appended; `NO_ROW` where it has none.
@@ -63,9 +72,12 @@ pub fn bounds(
     last: &mut Vec<u32>,
 ) {
     check(usize::MAX, validity, ends);
-    for rows in naive::buckets(validity, ends) {
-        first.push(rows.first().map_or(NO_ROW, |row| *row as u32));
-        last.push(rows.last().map_or(NO_ROW, |row| *row as u32));
+    let mut start = 0;
+    for end in ends {
+        let (from, to) = buckets::bounds(validity, start, *end as usize);
+        first.push(from);
+        last.push(to);
+        start = *end as usize;
     }
 }
 
@@ -84,7 +96,7 @@ pub fn increase<T: Value>(
     out: &mut Vec<T::Wide>,
 ) -> Option<T> {
     check(values.len(), validity, ends);
-    naive::increase(values, validity, ends, before, out)
+    T::reductions(dispatch::path()).increase(values, validity, ends, before, out)
 }
 
 /// The rows that a drawing of each bucket needs, appended.
@@ -97,7 +109,7 @@ pub fn m4<T: Value>(
     out: &mut Vec<M4Rows>,
 ) {
     check(values.len(), validity, ends);
-    out.extend(naive::m4(values, validity, ends));
+    T::reductions(dispatch::path()).m4(values, validity, ends, out);
 }
 
 fn check(rows: usize, validity: Option<Validity<'_>>, ends: &[u32]) {
