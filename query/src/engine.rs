@@ -194,6 +194,7 @@ fn base_context(
         .with_runtime_env(runtime_env(options)?)
         .with_catalog_list(Arc::new(catalogs))
         .with_analyzer_rules(analyzer_rules())
+        .with_optimizer_rules(functions::optimizer_rules())
         .build();
     let context = SessionContext::new_with_state(state);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
@@ -224,9 +225,10 @@ fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {
     builder.build_arc()
 }
 
-/// Exact sums come before types are coerced; see the rule.
+/// Our rules come before types are coerced; see each.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(ExactSums)];
+    let mut rules = functions::analyzer_rules();
+    rules.push(Arc::new(ExactSums));
     rules.extend(Analyzer::new().rules);
     rules
 }

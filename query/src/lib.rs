@@ -8,6 +8,7 @@ mod exact;
 mod functions;
 mod http;
 mod postgres;
+mod rewrite;
 mod scan;
 mod statement;
 mod types;

@@ -13,6 +13,8 @@ mod rounding;
 mod rule;
 
 pub use aggregate::{Ask, ExactAggregate};
+pub(crate) use lineage::scaled_expr;
+pub(crate) use rounding::{power_of_ten, ratio, recover};
 pub use rule::ExactSums;
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
+use datafusion::datasource::DefaultTableSource;
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown, TableScan, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::binary;
 use datafusion::physical_plan::ExecutionPlan;
@@ -36,6 +37,17 @@ impl TableView {
     pub fn new(table: Arc<TableSnapshot>) -> Self {
         let schema = sql_schema(&table.schema);
         Self { table, schema }
+    }
+
+    /// The view that a scan reads, `None` where it reads anything else.
+    pub(crate) fn of(scan: &TableScan) -> Option<&Self> {
+        let source = scan.source.downcast_ref::<DefaultTableSource>()?;
+        source.table_provider.downcast_ref()
+    }
+
+    /// The columns that tell one series from another.
+    pub(crate) fn identity(&self) -> impl Iterator<Item = &str> {
+        self.table.schema.identity.iter().map(|name| &**name)
     }
 }
 

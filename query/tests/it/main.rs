@@ -1,7 +1,9 @@
-//! The query room over files written here, over a real store, and through real clients.
+//! The query room over files written here, over a real store, against its specification
+//! in text, and through real clients.
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
 mod clients;
 mod fixture;
 mod oracle;
+mod slt;
 mod store;
