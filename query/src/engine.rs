@@ -17,7 +17,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
@@ -196,17 +196,16 @@ fn base_context(
     catalog.register_schema(SCHEMA, Arc::new(live))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
-    let mut builder = SessionStateBuilder::new()
+    let state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(session_config(options))
         .with_runtime_env(runtime_env(options)?)
         .with_catalog_list(Arc::new(catalogs))
         .with_analyzer_rules(analyzer_rules())
-        .with_query_planner(Arc::new(Planner));
-    if options.downsample {
-        builder = builder.with_optimizer_rule(Arc::new(DownsampleRule));
-    }
-    let context = SessionContext::new_with_state(builder.build());
+        .with_optimizer_rules(optimizer_rules(options))
+        .with_query_planner(Arc::new(Planner))
+        .build();
+    let context = SessionContext::new_with_state(state);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
     functions::register(&context)?;
     let pg_catalog = catalog.schema("pg_catalog").expect("it was just registered");
@@ -236,9 +235,19 @@ fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {
     builder.build_arc()
 }
 
-/// Exact sums come before types are coerced; see the rule.
+/// The operator's rule sees aggregates after every other rule, but before counters are lowered.
+fn optimizer_rules(options: &EngineOptions) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut taking: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
+    if options.downsample {
+        taking.push(Arc::new(DownsampleRule));
+    }
+    functions::optimizer_rules(taking)
+}
+
+/// Our rules come before types are coerced; see each.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(ExactSums)];
+    let mut rules = functions::analyzer_rules();
+    rules.push(Arc::new(ExactSums));
     rules.extend(Analyzer::new().rules);
     rules
 }

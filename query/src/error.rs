@@ -83,6 +83,9 @@ fn kind_of(root: &DataFusionError) -> QueryErrorKind {
         DataFusionError::Execution(text) if text.contains("out of range") => {
             QueryErrorKind::OutOfRange
         }
+        DataFusionError::Execution(text) if text.starts_with("DATE_BIN stride") => {
+            QueryErrorKind::Invalid
+        }
         DataFusionError::ArrowError(error, _) => kind_of_arrow(error),
         _ => QueryErrorKind::Internal,
     }
@@ -110,8 +113,8 @@ fn is_forbidden(text: &str) -> bool {
 /// The root's own words without the names of layers that only passed it on.
 fn message_of(error: &DataFusionError) -> String {
     match error.find_root() {
-        DataFusionError::Plan(text)
-        | DataFusionError::Execution(text)
+        DataFusionError::Plan(text) => function_words(text).to_owned(),
+        DataFusionError::Execution(text)
         | DataFusionError::NotImplemented(text)
         | DataFusionError::Configuration(text)
         | DataFusionError::ResourcesExhausted(text) => text.clone(),
@@ -120,4 +123,12 @@ fn message_of(error: &DataFusionError) -> String {
         DataFusionError::ArrowError(error, _) => error.to_string(),
         other => other.strip_backtrace(),
     }
+}
+
+/// What a function says about its arguments, without what DataFusion puts around it.
+fn function_words(text: &str) -> &str {
+    let Some((_, words)) = text.split_once("coercion failed with: Error during planning: ") else {
+        return text;
+    };
+    words.split(". No function matches").next().unwrap_or(words)
 }

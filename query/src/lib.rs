@@ -10,6 +10,7 @@ mod functions;
 mod http;
 mod planner;
 mod postgres;
+mod rewrite;
 mod scan;
 mod statement;
 mod types;

@@ -71,6 +71,10 @@ pub struct LimitsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct QueryConfig {
     pub memory: ByteSize,
+    /// Decoded column chunks of data files, kept between statements.
+    pub chunks: ByteSize,
+    /// Whether aggregates by bucket and tag go to the downsample operator.
+    pub downsample: bool,
     pub threads: usize,
     pub timeout: Span,
 }
@@ -132,6 +136,8 @@ impl Config {
     pub fn engine_options(&self) -> EngineOptions {
         EngineOptions {
             memory_bytes: self.query.memory.0 as usize,
+            chunk_bytes: self.query.chunks.0 as usize,
+            downsample: self.query.downsample,
             threads: self.query.threads.max(1),
             timeout: self.query.timeout.0,
             ..EngineOptions::default()
@@ -144,6 +150,8 @@ impl Default for QueryConfig {
         let options = EngineOptions::default();
         Self {
             memory: ByteSize(options.memory_bytes as u64),
+            chunks: ByteSize(options.chunk_bytes as u64),
+            downsample: options.downsample,
             threads: options.threads,
             timeout: Span(options.timeout),
         }

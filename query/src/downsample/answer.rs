@@ -98,7 +98,7 @@ impl<T: Lane> Fold<'_, T> {
     }
 
     fn sums(&self) -> Totals {
-        let add = |sum: &mut T::Total, value| *sum += T::total(value);
+        let add = |sum: &mut T::Total, value| *sum += T::of_sum(value);
         T::totals(self.each(|table| &table.reduced.sum, T::Total::default(), add))
     }
 

@@ -15,8 +15,8 @@ pub(super) trait Lane: Value + arrow::datatypes::ArrowNativeType {
     /// Holds the sum of any number of values.
     type Total: Copy + Debug + Default + AddAssign + Send + Sync + 'static;
 
-    fn total(sum: Self::Sum) -> Self::Total;
-    fn wide(increase: Self::Wide) -> Self::Total;
+    fn of_sum(sum: Self::Sum) -> Self::Total;
+    fn of_increase(increase: Self::Wide) -> Self::Total;
     fn difference(self, earlier: Self) -> Self::Total;
     /// From a counter's earlier value to this one: a counter that fell began again at 0.
     fn growth(self, earlier: Self) -> Self::Total {
@@ -46,11 +46,11 @@ macro_rules! integers {
         impl Lane for $type {
             type Total = i128;
 
-            fn total(sum: Self::Sum) -> i128 {
+            fn of_sum(sum: Self::Sum) -> i128 {
                 sum.into()
             }
 
-            fn wide(increase: Self::Wide) -> i128 {
+            fn of_increase(increase: Self::Wide) -> i128 {
                 increase.into()
             }
 
@@ -93,11 +93,11 @@ integers!(i16, i32, i64);
 impl Lane for f64 {
     type Total = f64;
 
-    fn total(sum: f64) -> f64 {
+    fn of_sum(sum: f64) -> f64 {
         sum
     }
 
-    fn wide(increase: f64) -> f64 {
+    fn of_increase(increase: f64) -> f64 {
         increase
     }
 

@@ -151,7 +151,7 @@ impl<T: Lane> Table<T> {
         if self.needs.increase {
             let mut grown = Vec::with_capacity(ends.len());
             increase(slice.values, slice.validity, ends, None, &mut grown);
-            self.steps.increase.extend(grown.into_iter().map(T::wide));
+            self.steps.increase.extend(grown.into_iter().map(T::of_increase));
         }
         let mut seen: Option<Joint<T>> = None;
         let mut start = 0;

@@ -13,7 +13,6 @@ use crate::scan::{TableView, times_apart, unqualified};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -98,15 +97,9 @@ impl Descent {
     }
 
     fn at(mut self, scan: &TableScan) -> Result<Option<(Self, Arc<TableSnapshot>)>> {
-        let Ok(provider) = source_as_provider(&scan.source) else {
+        let Some(view) = TableView::of(scan).filter(|_| scan.fetch.is_none()) else {
             return Ok(None);
         };
-        let Some(view) = provider.downcast_ref::<TableView>() else {
-            return Ok(None);
-        };
-        if scan.fetch.is_some() {
-            return Ok(None);
-        }
         self.filters.extend(scan.filters.iter().cloned());
         for list in [&mut self.keys, &mut self.aggregates, &mut self.filters] {
             *list = std::mem::take(list).into_iter().map(unqualified).collect::<Result<_>>()?;

@@ -21,25 +21,28 @@ pub enum Ask {
     Avg,
 }
 
-/// What is asked, and of which integers: `decimals` says that the argument is a scaled double,
-/// its absence that it is a BIGINT.
+/// What is asked, and of which integers: `decimals` says that they stand for a scaled field, and
+/// then the argument is its double unless it is `stored` integers already; without decimals it is
+/// a BIGINT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Measure {
     ask: Ask,
     decimals: Option<u8>,
+    stored: bool,
 }
 
 impl Measure {
     pub(crate) fn sum(decimals: Option<u8>) -> Self {
-        Self { ask: Ask::Sum, decimals }
+        Self { ask: Ask::Sum, decimals, stored: true }
     }
 
     pub(crate) fn is_sum(self) -> bool {
         self.ask == Ask::Sum
     }
 
+    /// What the argument is to be multiplied with, `None` where it is integers.
     pub(super) fn power(self) -> Option<f64> {
-        self.decimals.map(power_of_ten)
+        self.decimals.filter(|_| !self.stored).map(power_of_ten)
     }
 
     /// Whether the answer is a BIGINT: only a sum of integers is.
@@ -89,16 +92,26 @@ pub struct ExactAggregate {
 
 impl ExactAggregate {
     pub fn new(ask: Ask, decimals: Option<u8>) -> Self {
+        Self::over(ask, decimals, false)
+    }
+
+    /// The sum of a scaled field's stored integers.
+    pub(crate) fn sum_of_stored(decimals: u8) -> Self {
+        Self::over(Ask::Sum, Some(decimals), true)
+    }
+
+    fn over(ask: Ask, decimals: Option<u8>, stored: bool) -> Self {
         let verb = match ask {
             Ask::Sum => "sum",
             Ask::Avg => "avg",
         };
+        let of = if stored { "_stored" } else { "" };
         let name = match decimals {
             None => format!("exact_{verb}"),
-            Some(decimals) => format!("exact_{verb}_{decimals}"),
+            Some(decimals) => format!("exact_{verb}{of}_{decimals}"),
         };
         let signature = Signature::user_defined(Volatility::Immutable);
-        Self { measure: Measure { ask, decimals }, name, signature }
+        Self { measure: Measure { ask, decimals, stored }, name, signature }
     }
 
     pub(crate) fn measure(&self) -> Measure {
@@ -123,7 +136,7 @@ impl AggregateUDFImpl for ExactAggregate {
         if arg_types.len() != 1 {
             return exec_err!("{} takes one argument, not {}", self.name, arg_types.len());
         }
-        let scaled = self.measure.decimals.is_some();
+        let scaled = self.measure.power().is_some();
         Ok(vec![if scaled { DataType::Float64 } else { DataType::Int64 }])
     }
 

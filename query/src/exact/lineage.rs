@@ -1,12 +1,15 @@
 //! Where a column of a plan comes from: a scaled field of a table, or something computed.
 
+use crate::scan::TableView;
 use crate::types::decimals;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 
 /// The decimals of the scaled field that `column` of `plan`'s output is, untouched; `None` where
-/// it is anything else. An unknown kind of node counts as computing.
-pub(super) fn scaled_column(plan: &LogicalPlan, column: &Column) -> Option<u8> {
+/// it is anything else. An unknown kind of node counts as computing. Only scans of our own tables
+/// are believed: other relations, such as the work table of a recursive query, carry a field's
+/// metadata over whatever was computed into them.
+fn scaled_column(plan: &LogicalPlan, column: &Column) -> Option<u8> {
     let index = plan.schema().maybe_index_of_column(column)?;
     scaled_output(plan, index)
 }
@@ -14,6 +17,7 @@ pub(super) fn scaled_column(plan: &LogicalPlan, column: &Column) -> Option<u8> {
 fn scaled_output(plan: &LogicalPlan, index: usize) -> Option<u8> {
     match plan {
         LogicalPlan::TableScan(scan) => {
+            TableView::of(scan)?;
             decimals(scan.projected_schema.as_arrow().fields().get(index)?)
         }
         LogicalPlan::Projection(node) => scaled_expr(&node.input, node.expr.get(index)?),
@@ -62,7 +66,7 @@ fn child_with(plan: &LogicalPlan, index: usize) -> Option<&LogicalPlan> {
 }
 
 /// The decimals of an expression that is a scaled field under any names.
-pub(super) fn scaled_expr(input: &LogicalPlan, expr: &Expr) -> Option<u8> {
+pub(crate) fn scaled_expr(input: &LogicalPlan, expr: &Expr) -> Option<u8> {
     match expr {
         Expr::Column(column) => scaled_column(input, column),
         Expr::Alias(alias) => scaled_expr(input, &alias.expr),
@@ -78,7 +82,7 @@ fn scaled_selection(input: &LogicalPlan, expr: &Expr) -> Option<u8> {
     match expr {
         Expr::Alias(alias) => scaled_selection(input, &alias.expr),
         Expr::AggregateFunction(aggregate) => {
-            let selects = ["min", "max", "first_value", "last_value"];
+            let selects = ["min", "max", "first_value", "last_value", "first", "last"];
             let argument = aggregate.params.args.first()?;
             let scale = scaled_expr(input, argument)?;
             selects.contains(&aggregate.func.name()).then_some(scale)

@@ -15,7 +15,8 @@ mod rule;
 pub(crate) use accumulate::Total;
 pub use aggregate::{Ask, ExactAggregate};
 pub(crate) use aggregate::{Measure, bigint};
-pub(crate) use rounding::power_of_ten;
+pub(crate) use lineage::scaled_expr;
+pub(crate) use rounding::{power_of_ten, ratio, recover};
 pub use rule::ExactSums;
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) fn power_of_ten(decimals: u8) -> f64 {
 /// The integer that a scaled field stored for `value`, which must be n / 10^k of at most 15
 /// digits: scaling back errs by less than a quarter, so the nearest integer is the stored one.
 #[inline]
-pub(super) fn recover(value: f64, power: f64) -> i64 {
+pub(crate) fn recover(value: f64, power: f64) -> i64 {
     let shifted = value * power + SHIFT;
     shifted.to_bits().cast_signed() - SHIFT.to_bits().cast_signed()
 }
@@ -22,7 +22,7 @@ pub(super) fn recover(value: f64, power: f64) -> i64 {
 ///
 /// # Panics
 /// Where the denominator is zero or has more than 126 bits.
-pub(super) fn ratio(numerator: i128, denominator: u128) -> f64 {
+pub(crate) fn ratio(numerator: i128, denominator: u128) -> f64 {
     const EXACT: u128 = 1 << 53;
     assert!(denominator > 0 && denominator >> 126 == 0, "a count times a power of ten");
     let magnitude = numerator.unsigned_abs();

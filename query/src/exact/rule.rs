@@ -5,12 +5,12 @@
 
 use super::aggregate::{Ask, ExactAggregate};
 use super::lineage::scaled_expr;
+use crate::rewrite::rewrite_aggregates;
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     AggregateUDF, Cast, Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition,
 };
@@ -27,26 +27,7 @@ impl AnalyzerRule for ExactSums {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(rewrite_node).map(|done| done.data)
-    }
-}
-
-fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let input = match &plan {
-        LogicalPlan::Aggregate(node) => Arc::clone(&node.input),
-        LogicalPlan::Window(node) => Arc::clone(&node.input),
-        _ => return Ok(Transformed::no(plan)),
-    };
-    let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| rewrite_expr(&input, expr))?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
-    })?;
-    if rewritten.transformed {
-        rewritten.map_data(LogicalPlan::recompute_schema)
-    } else {
-        Ok(rewritten)
+        rewrite_aggregates(plan, rewrite_expr)
     }
 }
 

@@ -5,8 +5,9 @@ use crate::types::sql_schema;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::DefaultTableSource;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use std::sync::Arc;
 use warpline_storage::TableSnapshot;
@@ -26,6 +27,17 @@ impl TableView {
 
     pub(crate) fn table(&self) -> &Arc<TableSnapshot> {
         &self.table
+    }
+
+    /// The view that a scan reads, `None` where it reads anything else.
+    pub(crate) fn of(scan: &TableScan) -> Option<&Self> {
+        let source = scan.source.downcast_ref::<DefaultTableSource>()?;
+        source.table_provider.downcast_ref()
+    }
+
+    /// The columns that tell one series from another.
+    pub(crate) fn identity(&self) -> impl Iterator<Item = &str> {
+        self.table.schema.identity.iter().map(|name| &**name)
     }
 }
 

@@ -177,14 +177,37 @@ pub(crate) fn engine_of(shown: &Arc<Mutex<Snapshot>>) -> Engine {
 
 /// The answer's rows as texts, NULL as `NULL`; doubles by their shortest exact text.
 pub(crate) async fn ask(engine: &Engine, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
-    let batches = engine.query(sql).await?.collect().await?;
+    Ok(ask_typed(engine, sql).await?.1)
+}
+
+/// The columns' types, a letter each, and the rows as texts.
+pub(crate) async fn ask_typed(
+    engine: &Engine,
+    sql: &str,
+) -> Result<(String, Vec<Vec<String>>), QueryError> {
+    let answer = engine.query(sql).await?;
+    let types = answer.schema().fields().iter().map(|field| letter(field.data_type())).collect();
+    let batches = answer.collect().await?;
     let mut rows = Vec::new();
     for batch in &batches {
         for row in 0..batch.num_rows() {
             rows.push(batch.columns().iter().map(|column| text(column, row)).collect());
         }
     }
-    Ok(rows)
+    Ok((types, rows))
+}
+
+fn letter(data_type: &DataType) -> char {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => 'T',
+        DataType::Dictionary(_, values) => letter(values),
+        DataType::Boolean => 'B',
+        DataType::Timestamp(..) => 'P',
+        DataType::Interval(_) | DataType::Duration(_) => 'D',
+        number if number.is_integer() => 'I',
+        number if number.is_floating() => 'R',
+        _ => '?',
+    }
 }
 
 fn text(column: &ArrayRef, row: usize) -> String {

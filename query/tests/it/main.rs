@@ -1,8 +1,10 @@
-//! The query room over files written here, over a real store, and through real clients.
+//! The query room over files written here, over a real store, against its specification
+//! in text, and through real clients.
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
 mod clients;
 mod downsample;
 mod fixture;
 mod oracle;
+mod slt;
 mod store;

@@ -22,7 +22,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The layout of one row: its series alone, with its attributes.
-fn layout(row: &Row) -> Layout {
+pub(crate) fn layout(row: &Row) -> Layout {
     let schema = schema();
     let fields = schema.fields.iter();
     let columns =
@@ -55,7 +55,7 @@ fn block(storage: &Storage, row: &Row) -> Block {
 }
 
 /// Appends the rows as one batch and waits until they are durable, and so visible.
-async fn append(storage: &Storage, sequence: u64, rows: &[Row]) {
+pub(crate) async fn append(storage: &Storage, sequence: u64, rows: &[Row]) {
     let producer = ProducerId::new("p").unwrap();
     let mut acknowledged = storage.producer(&producer);
     let blocks = rows.iter().map(|row| block(storage, row)).collect();
