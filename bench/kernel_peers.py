@@ -64,7 +64,7 @@ def duckdb(table, width):
             query = f"SELECT {bucket} AS b, {AGGREGATES} FROM {source} GROUP BY 1"
             ways[f"{name}, {source} table"] = (
                 lambda query=query: connection.execute(query),
-                lambda query=query: connection.execute(query).to_arrow_table(),
+                lambda query=query: connection.sql(query).to_arrow_table(),
             )
     return ways
 

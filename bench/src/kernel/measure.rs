@@ -85,20 +85,20 @@ impl Bench {
 
     fn case<T: Sample>(&self, case: Case, columns: &Columns<'_, T>) -> Measured {
         let rows = columns.values.len() as f64;
-        let read_seconds = self.best(|| {
+        let read_seconds = best(self.rounds, || {
             black_box(read(black_box(&self.words)));
         });
         let mut out = Reduced::default();
         let mut edges = Edges::default();
         let grid = data::grid(case.width);
-        let whole = self.best(|| {
+        let whole = best(self.rounds, || {
             columns.each_stretch(case.nulls, |times, values, validity| {
                 edges.find(times, grid);
                 reduce_into(&mut out, values, validity, edges.ends());
             });
         });
         let known = columns.edges(case.width);
-        let reduced = self.best(|| {
+        let reduced = best(self.rounds, || {
             let mut known = known.iter();
             columns.each_stretch(case.nulls, |_, values, validity| {
                 let edges = known.next().expect("every stretch has its edges");
@@ -113,16 +113,16 @@ impl Bench {
             read_gb_per_second: size_of_val(self.words.as_slice()) as f64 / read_seconds / 1e9,
         }
     }
+}
 
-    /// Seconds of the best round.
-    fn best(&self, mut round: impl FnMut()) -> f64 {
-        let seconds = (0..self.rounds).map(|_| {
-            let begun = Instant::now();
-            round();
-            begun.elapsed().as_secs_f64()
-        });
-        seconds.fold(f64::INFINITY, f64::min)
-    }
+/// Seconds of the best round.
+pub(crate) fn best(rounds: u32, mut round: impl FnMut()) -> f64 {
+    let seconds = (0..rounds).map(|_| {
+        let begun = Instant::now();
+        round();
+        begun.elapsed().as_secs_f64()
+    });
+    seconds.fold(f64::INFINITY, f64::min)
 }
 
 impl<T: Sample> Columns<'_, T> {
@@ -150,7 +150,7 @@ impl<T: Sample> Columns<'_, T> {
 }
 
 /// A stretch's buckets, in place of those of the stretch before.
-fn reduce_into<T: Sample>(
+pub(crate) fn reduce_into<T: Sample>(
     out: &mut Reduced<T>,
     values: &[T],
     validity: Option<Validity<'_>>,

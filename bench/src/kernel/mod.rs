@@ -1,8 +1,8 @@
 //! The downsampling kernel on one thread, beside the same reduction by other engines.
 //!
 //! Buckets by time; count, min, max and sum of each. The arrays fit no cache, and a read loop over
-//! as much memory, timed between them, says how fast anything could be. Peers get a smaller array
-//! in their own form of it, and must give the same answers.
+//! as much memory, timed between them, says how fast anything could be. Beside other engines the
+//! array is smaller, the same for all, in each engine's own form; all must give the same answers.
 
 mod data;
 mod measure;
@@ -45,7 +45,7 @@ pub(crate) struct KernelOptions {
     )]
     engines: Vec<String>,
 
-    /// Rows that other engines get
+    /// Rows of the array that all engines get
     #[arg(long, value_name = "N", default_value_t = 1 << 23, requires = "python")]
     peer_rows: usize,
 }
@@ -94,7 +94,7 @@ pub(crate) fn run(options: &KernelOptions) -> Result<Report, Failure> {
         format!("Kernel, one thread, {instructions}, {} MiB of values ({machine})", options.memory);
     let mut tables = vec![own_table(title, &ours)];
     if !peers.is_empty() {
-        tables.push(peer_table(&ours, &peers));
+        tables.push(peer_table(options.peer_rows, &peers));
     }
     let figures = json!({
         "machine": machine,
@@ -135,18 +135,19 @@ fn own_table(title: String, ours: &[Measured]) -> Table {
     table
 }
 
-fn peer_table(ours: &[Measured], peers: &[Peer]) -> Table {
-    let mut header = vec!["type", "a bucket", "time", "NULL", "warpline"];
+/// The first of the peers is ours.
+fn peer_table(rows: usize, peers: &[Peer]) -> Table {
+    let mut header = vec!["type", "a bucket", "time", "NULL"];
     header.extend(peers.iter().map(|peer| peer.engine.as_str()));
     header.push("times the best");
-    let mut table = Table::new("M values/s, edges found, beside other engines", &header);
-    for measured in ours {
-        let rates: Vec<Option<f64>> = peers.iter().map(|peer| peer.rate(measured.case)).collect();
-        let best = rates.iter().copied().flatten().reduce(f64::max);
-        let mut cells = measured.case.cells();
-        cells.push(number(measured.whole / 1e6));
-        cells.extend(rates.into_iter().map(|rate| known(rate.map(|rate| rate / 1e6))));
-        cells.push(known(best.map(|best| measured.whole / best)));
+    let title = format!("M values/s, edges found, {rows} values of one series in memory");
+    let mut table = Table::new(title, &header);
+    for case in Case::all() {
+        let rates: Vec<Option<f64>> = peers.iter().map(|peer| peer.rate(case)).collect();
+        let best = rates[1..].iter().copied().flatten().reduce(f64::max);
+        let mut cells = case.cells();
+        cells.extend(rates.iter().map(|rate| known(rate.map(|rate| rate / 1e6))));
+        cells.push(known(rates[0].zip(best).map(|(ours, best)| ours / best)));
         table.row(cells);
     }
     table

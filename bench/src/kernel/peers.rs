@@ -1,16 +1,17 @@
 //! The same reduction by engines that a Python has (`bench/kernel_peers.py`).
 //!
-//! Promises: they get the very bytes that our kernel reduces here, and a rate counts only if every
-//! way the engine was asked gave our answer.
+//! Promises: they get the very bytes that our kernel reduces beside them, as one series, and a rate
+//! counts only if every way the engine was asked gave our answer.
 
 use super::Case;
 use super::data::{self, Kind, Sample};
+use super::measure::{best, reduce_into};
 use crate::Failure;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use warpline_kernel::{Edges, Reduced, Validity, reduce};
+use warpline_kernel::{Edges, Reduced, Validity};
 
 const SCRIPT: &str = include_str!("../../kernel_peers.py");
 /// How far sums of floats in another order may lie apart.
@@ -50,6 +51,7 @@ struct Answer {
 /// Buckets, values, and the sums of mins, maxs and sums, as text.
 type Checksum = [String; 5];
 
+/// Ours first, then each engine asked for.
 pub(crate) fn all(
     python: &Path,
     engines: &[String],
@@ -60,16 +62,19 @@ pub(crate) fn all(
     let files = Files { folder: folder.path(), rows };
     files.write()?;
     let cases: Vec<Case> = Case::all().collect();
-    let expected: Vec<Checksum> = cases.iter().map(|case| files.checksum(*case)).collect();
     let entries: Vec<serde_json::Value> = cases.iter().map(|case| files.entry(*case)).collect();
     let manifest = json!({ "rows": rows, "rounds": rounds, "cases": entries });
     std::fs::write(files.path("manifest.json"), manifest.to_string())?;
-    let measure = |engine: &String| {
+    eprintln!("measuring warpline on the peers' arrays");
+    let ours: Vec<Answer> = cases.iter().map(|case| files.ours(*case, rounds)).collect();
+    let expected: Vec<Checksum> = ours.iter().map(|ours| ours.checksums[0].clone()).collect();
+    let mut peers = vec![rates("warpline", rows, &cases, &expected, ours)?];
+    for engine in engines {
         eprintln!("measuring {engine}");
         let answers = ask(python, engine, &files.path("manifest.json"))?;
-        rates(engine, rows, &cases, &expected, answers)
-    };
-    engines.iter().map(measure).collect()
+        peers.push(rates(engine, rows, &cases, &expected, answers)?);
+    }
+    Ok(peers)
 }
 
 fn ask(python: &Path, engine: &str, manifest: &Path) -> Result<Vec<Answer>, Failure> {
@@ -160,26 +165,33 @@ impl Files<'_> {
     }
 
     /// Our own answer.
-    fn checksum(&self, case: Case) -> Checksum {
+    fn ours(&self, case: Case, rounds: u32) -> Answer {
         match case.kind {
-            Kind::I16 => self.checksum_of::<i16>(case),
-            Kind::I32 => self.checksum_of::<i32>(case),
-            Kind::I64 => self.checksum_of::<i64>(case),
-            Kind::F64 => self.checksum_of::<f64>(case),
+            Kind::I16 => self.ours_of::<i16>(case, rounds),
+            Kind::I32 => self.ours_of::<i32>(case, rounds),
+            Kind::I64 => self.ours_of::<i64>(case, rounds),
+            Kind::F64 => self.ours_of::<f64>(case, rounds),
         }
     }
 
-    fn checksum_of<T: Sample>(&self, case: Case) -> Checksum {
+    fn ours_of<T: Sample>(&self, case: Case, rounds: u32) -> Answer {
         let times: Vec<i64> = data::times(self.rows, case.jittered).collect();
-        let bitmap = data::bitmap(self.rows);
+        let values = data::values::<T>(self.rows);
+        let bitmap = case.nulls.then(|| data::bitmap(self.rows));
+        let validity = bitmap.as_ref().map(|bitmap| Validity::new(bitmap, 0));
         let (mut edges, mut out) = (Edges::default(), Reduced::default());
-        edges.find(&times, data::grid(case.width));
-        let validity = case.nulls.then(|| Validity::new(&bitmap, 0));
-        reduce(&data::values::<T>(self.rows), validity, edges.ends(), &mut out);
-        let count: u64 = out.count.iter().map(|count| u64::from(*count)).sum();
-        let (min, max) = (T::total_of_values(&out.min), T::total_of_values(&out.max));
-        [out.count.len().to_string(), count.to_string(), min, max, T::total_of_sums(&out.sum)]
+        let seconds = best(rounds, || {
+            edges.find(&times, data::grid(case.width));
+            reduce_into(&mut out, &values, validity, edges.ends());
+        });
+        Answer { seconds, way: "kernel".to_owned(), checksums: vec![checksum(&out)] }
     }
+}
+
+fn checksum<T: Sample>(out: &Reduced<T>) -> Checksum {
+    let count: u64 = out.count.iter().map(|count| u64::from(*count)).sum();
+    let (min, max) = (T::total_of_values(&out.min), T::total_of_values(&out.max));
+    [out.count.len().to_string(), count.to_string(), min, max, T::total_of_sums(&out.sum)]
 }
 
 fn times_name(jittered: bool) -> &'static str {
@@ -190,16 +202,16 @@ fn times_name(jittered: bool) -> &'static str {
 mod tests {
     use super::*;
 
-    fn checksum(sum: &str) -> Checksum {
+    fn with_sum(sum: &str) -> Checksum {
         ["10", "60", "-5", "5", sum].map(str::to_owned)
     }
 
     #[test]
     fn whole_numbers_agree_exactly_and_floats_nearly() {
-        assert!(agree(&checksum("12000000000"), &checksum("12000000000")));
-        assert!(!agree(&checksum("12000000000"), &checksum("12000000001")));
-        assert!(agree(&checksum("1.2e10"), &checksum("12000000000.5")));
-        assert!(!agree(&checksum("1.2e10"), &checksum("12000001000.0")));
-        assert!(!agree(&checksum("1.0"), &checksum("None")));
+        assert!(agree(&with_sum("12000000000"), &with_sum("12000000000")));
+        assert!(!agree(&with_sum("12000000000"), &with_sum("12000000001")));
+        assert!(agree(&with_sum("1.2e10"), &with_sum("12000000000.5")));
+        assert!(!agree(&with_sum("1.2e10"), &with_sum("12000001000.0")));
+        assert!(!agree(&with_sum("1.0"), &with_sum("None")));
     }
 }
