@@ -7,13 +7,14 @@ mod error;
 mod exact;
 mod functions;
 mod http;
+mod latest;
 mod postgres;
 mod scan;
 mod statement;
 mod types;
 
 pub use answer::Answer;
-pub use catalog::{CATALOG, SCHEMA};
+pub use catalog::{CATALOG, LATEST, SCHEMA};
 pub use engine::{Engine, EngineOptions};
 pub use error::{QueryError, QueryErrorKind};
 pub use exact::{Ask, ExactAggregate, ExactSums};

@@ -3,5 +3,6 @@
 
 mod clients;
 mod fixture;
+mod latest;
 mod oracle;
 mod store;

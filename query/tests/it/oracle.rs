@@ -69,7 +69,7 @@ pub(crate) fn row() -> impl Strategy<Value = Row> {
 
 /// Monotone files of writer 1 are cut from one history by time, so their keys are disjoint;
 /// late files and a second writer's file repeat keys at will.
-fn files() -> impl Strategy<Value = Vec<FileRows>> {
+pub(crate) fn files() -> impl Strategy<Value = Vec<FileRows>> {
     let history = prop::collection::vec(row(), 0..80);
     let others = prop::collection::vec(
         (prop::collection::vec(row(), 1..25), any::<bool>(), 2..7_u64, any::<bool>()),
