@@ -16,15 +16,14 @@ use warpline_storage::{Storage, StorageOptions};
 
 /// Statements over the last rows, which stand for `{}`.
 const STATEMENTS: [&str; 5] = [
-    "SELECT * FROM {} ORDER BY node, gpu",
-    "SELECT power, node, gpu, time FROM {} ORDER BY node, gpu",
-    "SELECT node, gpu, util, model FROM {} WHERE util > 0 OR model = 'H000' ORDER BY node, gpu",
-    "SELECT count(*), count(temp), sum(power), avg(active) FROM {}",
+    "SELECT * FROM {} l ORDER BY node, gpu",
+    "SELECT power, node, gpu, time FROM {} l ORDER BY node, gpu",
+    "SELECT node, gpu, util, model FROM {} l WHERE util > 0 OR model = 'H000' ORDER BY node, gpu",
+    "SELECT count(*), count(temp), sum(power), avg(active) FROM {} l",
     "SELECT count(*) FROM gpu JOIN {} l ON l.node = gpu.node AND l.gpu = gpu.gpu \
      WHERE gpu.time > l.time",
 ];
-const DISTINCT: &str =
-    "(SELECT DISTINCT ON (node, gpu) * FROM gpu ORDER BY node, gpu, time DESC) d";
+const DISTINCT: &str = "(SELECT DISTINCT ON (node, gpu) * FROM gpu ORDER BY node, gpu, time DESC)";
 
 async fn check(engine: &Engine) -> Result<(), TestCaseError> {
     for statement in STATEMENTS {
@@ -201,7 +200,7 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 #[test]
 fn over_any_history_of_a_store() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 48, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 32, ..Config::default() });
     runner.run(&steps(), |steps| runtime.block_on(run(steps))).unwrap();
 }
 
