@@ -70,6 +70,11 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
         counter("flushed_rows_total", "Rows committed to tables.", metrics.flushed_rows),
         counter("flushed_bytes_total", "Parquet bytes committed to tables.", metrics.flushed_bytes),
         gauge("buffer_bytes", "Memory of rows not yet in the tables.", metrics.buffer_bytes),
+        gauge(
+            "latest_bytes",
+            "Memory of the newest row of every series that is in the tables.",
+            metrics.latest_bytes,
+        ),
         gauge("tables", "Tables.", metrics.tables),
         gauge("series", "Series seen since start.", metrics.series),
         gauge("files", "Data files that make up the tables.", metrics.files),

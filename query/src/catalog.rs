@@ -1,30 +1,61 @@
-//! The names SQL can reach: `postgres.public` holds a snapshot's tables.
+//! The names SQL can reach: `postgres.public` holds a snapshot's tables, `postgres.latest` under
+//! the same names the last row of every series.
 
+use crate::latest::LatestView;
 use crate::scan::TableView;
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
 use std::fmt;
 use std::sync::Arc;
-use warpline_storage::Snapshot;
+use warpline_storage::{Snapshot, TableSnapshot};
 
 /// The catalog, which PostgreSQL clients call the database.
 pub const CATALOG: &str = "postgres";
 pub const SCHEMA: &str = "public";
+/// The schema of the last rows.
+pub const LATEST: &str = "latest";
 
 /// Where snapshots come from.
 pub(crate) type Source = Arc<dyn Fn() -> Snapshot + Send + Sync>;
+
+/// What a schema shows of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Show {
+    AllRows,
+    LatestRows,
+}
+
+/// The schemas that have the tables.
+pub(crate) const SCHEMAS: [(&str, Show); 2] = [(SCHEMA, Show::AllRows), (LATEST, Show::LatestRows)];
+
+impl Show {
+    fn of(self, table: &Arc<TableSnapshot>) -> Arc<dyn TableProvider> {
+        match self {
+            Self::AllRows => Arc::new(TableView::new(Arc::clone(table))),
+            Self::LatestRows => Arc::new(LatestView::new(Arc::clone(table))),
+        }
+    }
+}
 
 /// The tables of one snapshot: what a statement reads.
 #[derive(Debug)]
 pub(crate) struct SnapshotSchema {
     pub snapshot: Snapshot,
+    pub show: Show,
 }
 
 /// The tables there are now: what `pg_catalog` lists, so that its object ids stay the same from
 /// statement to statement.
 pub(crate) struct LiveSchema {
     pub source: Source,
+    pub show: Show,
+}
+
+impl LiveSchema {
+    fn now(&self) -> SnapshotSchema {
+        SnapshotSchema { snapshot: (self.source)(), show: self.show }
+    }
 }
 
 impl fmt::Debug for LiveSchema {
@@ -33,23 +64,14 @@ impl fmt::Debug for LiveSchema {
     }
 }
 
-fn names(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.tables().map(|table| table.schema.table.to_string()).collect()
-}
-
-fn view(snapshot: &Snapshot, name: &str) -> Option<Arc<dyn TableProvider>> {
-    let table = snapshot.table(name)?;
-    Some(Arc::new(TableView::new(Arc::clone(table))))
-}
-
 #[async_trait]
 impl SchemaProvider for SnapshotSchema {
     fn table_names(&self) -> Vec<String> {
-        names(&self.snapshot)
+        self.snapshot.tables().map(|table| table.schema.table.to_string()).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(view(&self.snapshot, name))
+        Ok(self.snapshot.table(name).map(|table| self.show.of(table)))
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -60,14 +82,14 @@ impl SchemaProvider for SnapshotSchema {
 #[async_trait]
 impl SchemaProvider for LiveSchema {
     fn table_names(&self) -> Vec<String> {
-        names(&(self.source)())
+        self.now().table_names()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(view(&(self.source)(), name))
+        self.now().table(name).await
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        (self.source)().table(name).is_some()
+        self.now().table_exist(name)
     }
 }

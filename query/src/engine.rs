@@ -1,7 +1,7 @@
 //! The engine: statements in, record batches out, on threads and memory of its own.
 
 use crate::answer::{Answer, Deadline, Work, run};
-use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SnapshotSchema, Source};
+use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SCHEMAS, SnapshotSchema, Source};
 use crate::downsample::DownsampleRule;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
@@ -159,10 +159,12 @@ impl Engine {
         let snapshot = (self.inner.source)();
         let catalogs = MemoryCatalogProviderList::new();
         let catalog = MemoryCatalogProvider::new();
-        let tables: Arc<dyn SchemaProvider> =
-            Arc::new(SnapshotSchema { snapshot: snapshot.clone() });
-        for (name, schema) in [(SCHEMA, tables), ("pg_catalog", self.inner.pg_catalog.clone())] {
+        let register = |name: &str, schema: Arc<dyn SchemaProvider>| {
             catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
+        };
+        register("pg_catalog", self.inner.pg_catalog.clone());
+        for (name, show) in SCHEMAS {
+            register(name, Arc::new(SnapshotSchema { snapshot: snapshot.clone(), show }));
         }
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.base.state();
@@ -191,9 +193,11 @@ fn base_context(
     source: &Source,
     options: &EngineOptions,
 ) -> DataFusionResult<(SessionContext, Arc<dyn SchemaProvider>)> {
-    let live = LiveSchema { source: Arc::clone(source) };
     let catalog = Arc::new(MemoryCatalogProvider::new());
-    catalog.register_schema(SCHEMA, Arc::new(live))?;
+    for (name, show) in SCHEMAS {
+        let live = LiveSchema { source: Arc::clone(source), show };
+        catalog.register_schema(name, Arc::new(live))?;
+    }
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
     let state = SessionStateBuilder::new()

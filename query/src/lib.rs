@@ -8,6 +8,7 @@ mod error;
 mod exact;
 mod functions;
 mod http;
+mod latest;
 mod planner;
 mod postgres;
 mod rewrite;
@@ -16,7 +17,7 @@ mod statement;
 mod types;
 
 pub use answer::Answer;
-pub use catalog::{CATALOG, SCHEMA};
+pub use catalog::{CATALOG, LATEST, SCHEMA};
 pub use downsample::DownsampleExec;
 pub use engine::{Engine, EngineOptions};
 pub use error::{QueryError, QueryErrorKind};

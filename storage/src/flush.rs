@@ -12,14 +12,15 @@
 
 use crate::buffer::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
 use crate::error::{ErrorKind, StorageError};
+use crate::latest::StoredLatest;
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
-use crate::snapshot::{FileKind, TimeRange};
+use crate::snapshot::{DataFile, FileKind, TimeRange};
 use crate::state::{Sealed, State};
 use crate::table::{FileAbout, Table, Tables, WrittenFile};
 use chrono::{Days, NaiveDate};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
@@ -41,6 +42,10 @@ struct Job {
     number: usize,
     schema: Arc<TableSchema>,
     generation: Generation,
+    /// The table before the flush.
+    files: Arc<[Arc<DataFile>]>,
+    version: u64,
+    latest: Arc<StoredLatest>,
 }
 
 impl Flusher {
@@ -91,7 +96,14 @@ impl Flusher {
         let state = self.state.lock();
         let jobs = state.tables().iter().enumerate().filter_map(|(number, table)| {
             let generation = table.sealed()?.clone();
-            Some(Job { number, schema: table.schema().clone(), generation })
+            Some(Job {
+                number,
+                schema: table.schema().clone(),
+                generation,
+                files: table.files().clone(),
+                version: table.version(),
+                latest: table.stored_latest().clone(),
+            })
         });
         jobs.collect()
     }
@@ -103,11 +115,41 @@ impl Flusher {
             None => self.create(&job.schema).await?,
         };
         let result = self.write_and_commit(&mut table, job, position).await;
-        let (files, version) = (table.files(), table.version());
+        let (schema, files, version) = (table.schema().clone(), table.files(), table.version());
         self.open.insert(name.clone(), table);
         result?;
-        self.state.lock().table_mut(job.number).flushed(files, version);
+        let latest = self.latest(job, schema, files.clone()).await?;
+        self.state.lock().table_mut(job.number).flushed(files, version, latest);
         Ok(())
+    }
+
+    /// The newest rows in the files: those before and what the generation has over them, unless
+    /// others have changed the files as well.
+    async fn latest(
+        &self,
+        job: &Job,
+        schema: Arc<TableSchema>,
+        files: Arc<[Arc<DataFile>]>,
+    ) -> Result<StoredLatest, StorageError> {
+        if !self.is_only_ours(job, &files) {
+            return Ok(StoredLatest::of_files(schema, files));
+        }
+        let (latest, generation) = (job.latest.clone(), job.generation.clone());
+        let merging = tokio::task::spawn_blocking(move || latest.with(schema, generation));
+        merging.await.map_err(|error| {
+            StorageError::because(ErrorKind::Internal, "newest rows were not merged", error)
+        })
+    }
+
+    /// Whether the table's files are those before the job's flush and those of the flush.
+    fn is_only_ours(&self, job: &Job, files: &[Arc<DataFile>]) -> bool {
+        let before: HashSet<_> = job.files.iter().map(|file| &file.path).collect();
+        let (kept, new): (Vec<_>, Vec<_>) =
+            files.iter().partition(|file| before.contains(&file.path));
+        let ours = |file: &&Arc<DataFile>| {
+            file.writer == self.incarnation && file.order.version > job.version
+        };
+        kept.len() == before.len() && new.iter().all(ours)
     }
 
     /// A new table. Where it is there already and has rows of this very log, a second process is

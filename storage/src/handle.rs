@@ -163,11 +163,14 @@ impl Storage {
 
     pub fn metrics(&self) -> Metrics {
         let state = self.shared.state.lock();
+        let latest = state.tables().iter().map(|table| table.stored_latest().bytes());
+        let latest_bytes: usize = latest.sum();
         Metrics {
             buffer_bytes: self.shared.budget.used() as u64,
             tables: state.tables().len() as u64,
             series: state.series_count() as u64,
-            files: state.tables().iter().map(|table| table.file_count() as u64).sum(),
+            files: state.tables().iter().map(|table| table.files().len() as u64).sum(),
+            latest_bytes: latest_bytes as u64,
             ..self.shared.counters.read()
         }
     }

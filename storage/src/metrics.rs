@@ -19,6 +19,8 @@ pub struct Metrics {
     pub log_syncs: u64,
     /// Bytes of rows in memory now, those that only a running query holds included.
     pub buffer_bytes: u64,
+    /// Bytes of the newest rows of series in files, kept for `latest`.
+    pub latest_bytes: u64,
     pub flushes: u64,
     pub flush_failures: u64,
     pub flushed_rows: u64,

@@ -4,6 +4,8 @@
 //! once: either in a file or in the buffer, because both are published in one step.
 
 use crate::buffer::BufferSlice;
+use crate::error::StorageError;
+use crate::latest::{Latest, StoredLatest};
 use crate::model::{TableSchema, Timestamp};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -26,6 +28,7 @@ pub struct TableSnapshot {
     /// In commit order.
     pub files: Arc<[Arc<DataFile>]>,
     pub buffer: BufferSlice,
+    pub(crate) stored_latest: Arc<StoredLatest>,
     pub store: Arc<dyn ObjectStore>,
     /// The name `store` goes by in DataFusion's registry: scheme and authority, no address.
     pub store_url: Url,
@@ -80,6 +83,43 @@ impl Snapshot {
     pub fn tables(&self) -> impl Iterator<Item = &Arc<TableSnapshot>> {
         self.tables.values()
     }
+}
+
+impl TableSnapshot {
+    /// A table with files, in commit order, and nothing in its buffer.
+    pub fn of_files(
+        schema: Arc<TableSchema>,
+        version: u64,
+        files: Arc<[Arc<DataFile>]>,
+        store: Arc<dyn ObjectStore>,
+    ) -> Self {
+        let stored_latest = StoredLatest::of_files(schema.clone(), files.clone());
+        Self {
+            version,
+            files,
+            buffer: BufferSlice::empty(schema.clone()),
+            stored_latest: Arc::new(stored_latest),
+            store,
+            store_url: store_url(),
+            schema,
+        }
+    }
+
+    /// For each identity the row of the greatest time, with the last write of each attribute and
+    /// field within that key.
+    ///
+    /// It comes from memory, except that the first call after files came that this process has
+    /// not written reads the keys of all of them.
+    pub async fn latest(&self) -> Result<Latest, StorageError> {
+        let stored = self.stored_latest.rows(&self.store).await?;
+        Ok(Latest::over(self.schema.clone(), stored, self.buffer.latest()))
+    }
+}
+
+/// Paths of files begin at the store's root, wherever that is: within this process it needs a
+/// name and no address.
+pub(crate) fn store_url() -> Url {
+    Url::parse("warpline://store/").expect("a constant URL")
 }
 
 impl TimeRange {

@@ -13,9 +13,8 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, WindowExpr};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use url::Url;
 use warpline_storage::model::{Field, FieldType, TableSchema};
-use warpline_storage::{BufferSlice, Snapshot, TableSnapshot};
+use warpline_storage::{Snapshot, TableSnapshot};
 
 fn snapshot() -> Snapshot {
     let field = |name: &str, field_type| Field { name: name.into(), field_type };
@@ -30,14 +29,8 @@ fn snapshot() -> Snapshot {
             field("load", FieldType::Float64),
         ],
     });
-    let table = TableSnapshot {
-        schema: Arc::clone(&schema),
-        version: 0,
-        files: Arc::new([]),
-        buffer: BufferSlice::empty(schema),
-        store: Arc::new(InMemory::new()),
-        store_url: Url::parse("memory:///").unwrap(),
-    };
+    let store = Arc::new(InMemory::new());
+    let table = TableSnapshot::of_files(schema, 0, Arc::new([]), store);
     Snapshot::new(BTreeMap::from([("gpu".into(), Arc::new(table))]))
 }
 

@@ -15,13 +15,10 @@ use datafusion::parquet::file::properties::WriterProperties;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use url::Url;
 use uuid::Uuid;
 use warpline_query::{Engine, EngineOptions, QueryError};
 use warpline_storage::model::{Field, FieldType, TableSchema};
-use warpline_storage::{
-    BufferSlice, DataFile, FileKind, FileOrder, Snapshot, TableSnapshot, TimeRange,
-};
+use warpline_storage::{DataFile, FileKind, FileOrder, Snapshot, TableSnapshot, TimeRange};
 
 /// One row as a producer would write it; values are stored integers, `temp` a double.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -149,14 +146,8 @@ pub(crate) async fn snapshot(files: &[FileRows]) -> Snapshot {
         store.put(&path, bytes.into()).await.expect("memory takes it");
     }
     let schema = Arc::new(schema());
-    let table = TableSnapshot {
-        schema: Arc::clone(&schema),
-        version: 1,
-        files: stored.into(),
-        buffer: BufferSlice::empty(schema),
-        store: Arc::new(store) as Arc<dyn ObjectStore>,
-        store_url: Url::parse("memory:///").expect("a URL"),
-    };
+    let store = Arc::new(store) as Arc<dyn ObjectStore>;
+    let table = TableSnapshot::of_files(schema, 1, stored.into(), store);
     Snapshot::new(BTreeMap::from([("gpu".into(), Arc::new(table))]))
 }
 

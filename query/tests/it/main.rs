@@ -5,6 +5,7 @@
 mod clients;
 mod downsample;
 mod fixture;
+mod latest;
 mod oracle;
 mod slt;
 mod store;

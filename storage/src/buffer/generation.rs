@@ -1,5 +1,6 @@
 //! The blocks of one table between two flushes, in log order.
 
+use super::latest::ChunkHeads;
 use super::{Budget, Reservation};
 use crate::model::{Block, Layout, Position, SeriesId, Timestamp};
 use crate::snapshot::TimeRange;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use warpline_kernel::extremes;
 
 pub(crate) const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
-const CHUNK_BLOCKS: usize = 1_024;
+pub(super) const CHUNK_BLOCKS: usize = 1_024;
 
 /// A layout as one table knows it.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub(crate) struct Generation {
     positions: Option<(Position, Position)>,
     /// By series number: the newest time in older generations and files.
     newest: Arc<Newest>,
+    /// What readers found in full chunks, for the next one.
+    chunk_heads: Arc<Mutex<ChunkHeads>>,
     /// Shared with every slice, so that memory counts until the last reader has gone.
     reservation: Arc<Mutex<Reservation>>,
 }
@@ -106,6 +109,7 @@ impl Generation {
             days: BTreeSet::new(),
             positions: None,
             newest,
+            chunk_heads: Arc::default(),
             reservation: Arc::new(Mutex::new(budget.force(0))),
         }
     }
@@ -197,6 +201,10 @@ impl Generation {
 
     pub(crate) fn newest(&self) -> &Arc<Newest> {
         &self.newest
+    }
+
+    pub(super) fn chunk_heads(&self) -> &Mutex<ChunkHeads> {
+        &self.chunk_heads
     }
 }
 

@@ -8,11 +8,14 @@
 //! Generation     chunks of blocks in log order; full chunks never change
 //! BufferSlice    the chunks of both at one instant: what a snapshot holds
 //! scan           blocks -> rows by identity and time, one per key -> record batches
+//! latest         the newest row of each series
 //! ```
 
 mod budget;
 mod columns;
+mod fill;
 mod generation;
+mod latest;
 mod rows;
 mod scan;
 mod slice;
@@ -23,5 +26,6 @@ pub(crate) use budget::{Budget, Reservation};
 pub(crate) use generation::{
     Buffered, Generation, LayoutEntry, MICROSECONDS_PER_DAY, Newest, memory_of,
 };
+pub(crate) use latest::GenerationLatest;
 pub(crate) use scan::{Keep, Scan};
 pub use slice::BufferSlice;

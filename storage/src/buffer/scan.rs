@@ -1,20 +1,18 @@
 //! Reads blocks as record batches in key order.
 
-use super::columns::{Column, ColumnMap, RowRef, Ticks, Wanted};
-use super::generation::{LayoutEntry, Newest};
+use super::Generation;
+use super::columns::{Column, Ticks};
+use super::fill::Fill;
+use super::generation::Newest;
 use super::rows::{RowAddress, RowOrder, SeriesRows, TickRun};
-use super::{Buffered, Generation};
 use crate::model::TableSchema;
 use crate::snapshot::TimeRange;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 32_768;
-/// Rows handed to each column in turn: small enough for their blocks to stay in the cache.
-const STRIPE_ROWS: usize = 1_024;
 
 /// Which rows of a generation are wanted, by what their series had before it.
 #[derive(Clone, Debug)]
@@ -29,12 +27,9 @@ pub(crate) enum Keep {
 /// An iterator of record batches: rows by identity, then time, one per key.
 #[derive(Debug)]
 pub(crate) struct Scan {
-    table: Arc<TableSchema>,
     schema: SchemaRef,
-    wanted: Vec<Wanted>,
     order: RowOrder,
-    /// By the layout's number in its table.
-    maps: HashMap<u32, ColumnMap>,
+    fill: Fill,
     /// The series being read, and how many of its rows have been.
     rows: SeriesRows,
     taken: usize,
@@ -62,14 +57,11 @@ impl Scan {
         keep: Keep,
     ) -> Self {
         let schema = table.arrow().project(columns).expect("columns of the table's schema");
-        let wanted = columns.iter().map(|column| Wanted::of(&table, *column)).collect();
         let chunks = generations.iter().flat_map(|one| one.chunks().iter().cloned()).collect();
         Self {
-            table,
             schema: Arc::new(schema),
-            wanted,
             order: RowOrder::new(chunks, times, keep),
-            maps: HashMap::new(),
+            fill: Fill::new(table, columns),
             rows: SeriesRows::default(),
             taken: 0,
         }
@@ -112,17 +104,12 @@ impl Scan {
     }
 
     fn map_layouts(&mut self, collected: &Collected) {
-        let mut map = |entry: &LayoutEntry| {
-            self.maps
-                .entry(entry.number)
-                .or_insert_with(|| ColumnMap::new(&self.table, &self.wanted, entry));
-        };
         for part in &collected.parts {
             match part {
-                Part::Ticks(run) => map(&run.entry),
+                Part::Ticks(run) => self.fill.map(&run.entry),
                 Part::Rows(rows) => {
                     for (address, _) in rows {
-                        map(&self.order.block(address.block).entry);
+                        self.fill.map(&self.order.block(address.block).entry);
                     }
                 }
             }
@@ -130,15 +117,16 @@ impl Scan {
     }
 
     fn columns(&self, collected: &Collected) -> Vec<Column> {
-        let mut columns: Vec<_> = self
-            .wanted
-            .iter()
-            .map(|wanted| Column::new(&self.table, *wanted, collected.keys))
-            .collect();
+        let mut columns = self.fill.columns(collected.keys);
         for part in &collected.parts {
             match part {
                 Part::Ticks(run) => self.move_ticks(run, &mut columns),
-                Part::Rows(rows) => self.move_rows(rows, &mut columns),
+                Part::Rows(rows) => {
+                    let rows = rows.iter().map(|(address, continues)| {
+                        (self.order.block(address.block), address.row, *continues)
+                    });
+                    self.fill.move_rows(rows, &mut columns);
+                }
             }
         }
         columns
@@ -146,24 +134,9 @@ impl Scan {
 
     fn move_ticks(&self, run: &TickRun, columns: &mut [Column]) {
         let blocks = run.ticks.iter().map(|block| &self.order.block(*block).block).collect();
-        let ticks = Ticks { entry: &run.entry, map: &self.maps[&run.entry.number], blocks };
+        let ticks = Ticks { entry: &run.entry, map: self.fill.map_of(&run.entry), blocks };
         for (number, column) in columns.iter_mut().enumerate() {
             column.extend_ticks(&ticks, number);
-        }
-    }
-
-    fn move_rows(&self, rows: &[(RowAddress, bool)], columns: &mut [Column]) {
-        let mut stripe = Vec::with_capacity(STRIPE_ROWS);
-        for addresses in rows.chunks(STRIPE_ROWS) {
-            stripe.clear();
-            stripe.extend(addresses.iter().map(|(address, continues)| {
-                let buffered: &Buffered = self.order.block(address.block);
-                let map = &self.maps[&buffered.entry.number];
-                RowRef { buffered, map, row: address.row, continues: *continues }
-            }));
-            for (number, column) in columns.iter_mut().enumerate() {
-                column.extend(&stripe, number);
-            }
         }
     }
 }

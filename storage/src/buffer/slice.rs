@@ -1,6 +1,7 @@
 //! The buffered rows of one table at one instant.
 
 use super::{Generation, Keep, Scan};
+use crate::latest::Source;
 use crate::model::TableSchema;
 use crate::snapshot::TimeRange;
 use arrow::array::RecordBatch;
@@ -46,5 +47,11 @@ impl BufferSlice {
         times: TimeRange,
     ) -> impl Iterator<Item = RecordBatch> + Send + use<> {
         Scan::new(self.schema.clone(), &self.generations, columns, times, Keep::All)
+    }
+
+    /// The newest rows of each generation, in log order.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = Source> {
+        let generations = self.generations.iter().filter(|one| !one.is_empty());
+        generations.cloned().map(Source::from)
     }
 }

@@ -228,6 +228,46 @@ fn memory_is_given_back_when_the_last_reader_has_gone() {
     assert_eq!(table.budget.used(), 0);
 }
 
+/// The newest row of each series by the oracle.
+fn newest(table: &Table) -> Vec<(Key, Row)> {
+    let mut newest: BTreeMap<(String, String), (Key, Row)> = BTreeMap::new();
+    for (key, row) in table.expected(TimeRange::ALL) {
+        newest.insert((key.0.clone(), key.1.clone()), (key, row));
+    }
+    newest.into_values().collect()
+}
+
+fn latest(generation: &Generation) -> Vec<(Key, Row)> {
+    let latest = GenerationLatest::new(generation.clone());
+    let series: Vec<u32> = latest.series().map(|(series, ..)| series).collect();
+    let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
+    let columns = latest.columns(&schema(), &columns, &series);
+    let batch = RecordBatch::try_new(schema().arrow(), columns).unwrap();
+    let mut rows = rows(&batch);
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    rows
+}
+
+#[test]
+fn an_older_reader_finds_its_own_newest_rows_after_a_newer_one() {
+    let mut table = Table::new();
+    let mut readers = Vec::new();
+    for time in 0..2_500 {
+        for node in 0..2 {
+            table.push(node, "a", true, &tick(node, time * i64::from(node + 1)));
+        }
+        if [400, 511, 512, 1_100].contains(&time) {
+            table.push(1, "b", false, &[write(1, 0, 2 * time), write(1, 1, 0)]);
+            readers.push((table.generation.clone(), newest(&table)));
+        }
+    }
+    assert_eq!(latest(&readers[2].0), readers[2].1);
+    assert_eq!(latest(&table.generation), newest(&table));
+    for (generation, expected) in readers {
+        assert_eq!(latest(&generation), expected);
+    }
+}
+
 fn writes() -> impl Strategy<Value = Vec<(u8, bool, bool, Vec<Write>)>> {
     let value = (0_u8..2, 0_i64..6, any::<Option<i16>>(), prop::option::of(0..999), any::<bool>());
     let block = (0_u8..3, any::<bool>(), any::<bool>(), prop::collection::vec(value, 0..6));
@@ -255,5 +295,6 @@ proptest! {
         let times = TimeRange { first, last: first + span };
         prop_assert_eq!(table.scan(times, Keep::All), table.expected(times));
         prop_assert_eq!(table.scan(TimeRange::ALL, Keep::All), table.expected(TimeRange::ALL));
+        prop_assert_eq!(latest(&table.generation), newest(&table));
     }
 }

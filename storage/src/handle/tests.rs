@@ -3,6 +3,8 @@
 use super::*;
 use crate::model::{Block, BlockBuilder, Column, FieldType, Layout, Series, Value};
 use crate::snapshot::{FileKind, TableSnapshot};
+use arrow::array::{ArrayAccessor, AsArray, StringArray};
+use arrow::datatypes::{Int16Type, Int32Type, TimestampMicrosecondType};
 use std::collections::HashMap;
 use std::path::Path;
 use tempfile::TempDir;
@@ -395,5 +397,64 @@ async fn a_tag_that_clashes_with_a_field_is_left_out_and_told() {
     assert_eq!(admission.layout.attribute_tags(), ["rack".into(), "job".into()]);
     assert_eq!(admission.layout.series()[0].attributes, ["r1".into(), "j1".into()]);
     assert!(admission.refused[0].to_string().contains("\"temp\" is a field"));
+    storage.close().await.unwrap();
+}
+
+/// (gpu, second, temp) of the newest rows.
+async fn latest(storage: &Storage, table: &str) -> Vec<(String, i64, i16)> {
+    let snapshot = storage.snapshot();
+    let latest = snapshot.table(table).unwrap().latest().await.unwrap();
+    let mut rows = Vec::new();
+    for batch in latest.batches(vec![2, 0, 3]) {
+        let gpus = batch.column(0).as_dictionary::<Int32Type>();
+        let gpus = gpus.downcast_dict::<StringArray>().unwrap();
+        let times = batch.column(1).as_primitive::<TimestampMicrosecondType>();
+        let temps = batch.column(2).as_primitive::<Int16Type>();
+        rows.extend((0..batch.num_rows()).map(|row| {
+            let second = (times.value(row) - START) / SECOND;
+            (gpus.value(row).to_owned(), second, temps.value(row))
+        }));
+    }
+    rows.sort();
+    rows
+}
+
+fn both(second: i64) -> Vec<(String, i64, i16)> {
+    ["0", "1"].map(|gpu| (gpu.to_owned(), second, second as i16)).to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_rows_are_those_of_all_writers_that_the_files_show() {
+    let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let first = Storage::open(options(first_dir.path())).await.unwrap();
+    send(&first, "gpu", 1..=5).await;
+    first.flush().await.unwrap();
+    let store_url = options(first_dir.path()).store_url;
+    let second = StorageOptions { store_url, ..options(second_dir.path()) };
+    let second = Storage::open(second).await.unwrap();
+    assert_eq!(latest(&second, "gpu").await, both(5), "read from the other's file");
+    send(&second, "gpu", 40..=50).await;
+    second.flush().await.unwrap();
+    assert_eq!(latest(&second, "gpu").await, both(50));
+    send(&first, "gpu", 6..=7).await;
+    assert_eq!(latest(&first, "gpu").await, both(7));
+    first.flush().await.unwrap();
+    assert_eq!(first.snapshot().table("gpu").unwrap().files.len(), 3);
+    assert_eq!(latest(&first, "gpu").await, both(50), "the flush has met the other's file");
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_series_hold_no_memory_of_the_buffer() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    send(&storage, "gpu", 1..=9).await;
+    assert_eq!(latest(&storage, "gpu").await, both(9));
+    storage.flush().await.unwrap();
+    assert_eq!(latest(&storage, "gpu").await, both(9));
+    let metrics = storage.metrics();
+    assert_eq!(metrics.buffer_bytes, 0);
+    assert!(metrics.latest_bytes > 0);
     storage.close().await.unwrap();
 }

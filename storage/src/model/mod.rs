@@ -23,6 +23,8 @@ pub use field_type::{FieldType, Value, ValueRefusal};
 pub use layout::{Column, Layout, LayoutError, MAX_NAME_BYTES, MAX_TAG_BYTES, Series};
 pub use schema::{Field, SchemaConflict, TableSchema};
 
+use std::sync::Arc;
+
 /// A point in time: microseconds since the Unix epoch, UTC.
 pub type Timestamp = i64;
 
@@ -34,3 +36,6 @@ pub type Sequence = u64;
 
 /// A table's dense number for an identity, valid for one open store.
 pub type SeriesId = u32;
+
+/// The values of a series' identity tags, in the order of the table's tag names.
+pub type Identity = Vec<Arc<str>>;

@@ -1,20 +1,20 @@
 //! One table in memory.
 
 use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newest, Reservation};
-use crate::model::{Layout, Position, SeriesId, TableSchema, Timestamp};
-use crate::snapshot::{DataFile, TableSnapshot};
+use crate::latest::StoredLatest;
+use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp};
+use crate::snapshot::{DataFile, TableSnapshot, store_url};
 use crate::table::Tables;
 use std::collections::HashMap;
 use std::sync::Arc;
-use url::Url;
-
-type Identity = Vec<Arc<str>>;
 
 #[derive(Debug)]
 pub(crate) struct TableState {
     schema: Arc<TableSchema>,
     files: Arc<[Arc<DataFile>]>,
     version: u64,
+    /// The newest row of each series in `files`.
+    stored_latest: Arc<StoredLatest>,
     series: HashMap<Identity, SeriesId>,
     layouts: u32,
     /// The newest time of each series, buffered rows included.
@@ -36,10 +36,12 @@ impl TableState {
     ) -> Self {
         let floor = files.iter().map(|file| file.times.last).max().unwrap_or(Timestamp::MIN);
         let latest = Newest::from(floor);
+        let stored_latest = StoredLatest::of_files(schema.clone(), files.clone());
         Self {
             schema,
             files,
             version,
+            stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
             layouts: 0,
             active: Generation::new(Arc::new(latest.clone()), budget),
@@ -52,8 +54,16 @@ impl TableState {
         &self.schema
     }
 
-    pub(crate) fn file_count(&self) -> usize {
-        self.files.len()
+    pub(crate) fn files(&self) -> &Arc<[Arc<DataFile>]> {
+        &self.files
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(crate) fn stored_latest(&self) -> &Arc<StoredLatest> {
+        &self.stored_latest
     }
 
     pub(crate) fn series_count(&self) -> usize {
@@ -101,12 +111,18 @@ impl TableState {
         self.sealed.as_ref()
     }
 
-    /// The sealed rows are in `files` now.
-    pub(crate) fn flushed(&mut self, files: Arc<[Arc<DataFile>]>, version: u64) {
+    /// The sealed rows are in `files` now, of which `latest` has the newest rows.
+    pub(crate) fn flushed(
+        &mut self,
+        files: Arc<[Arc<DataFile>]>,
+        version: u64,
+        latest: StoredLatest,
+    ) {
         assert!(self.sealed.take().is_some(), "only sealed rows are flushed");
         assert!(version > self.version, "versions grow");
         self.files = files;
         self.version = version;
+        self.stored_latest = Arc::new(latest);
     }
 
     pub(super) fn snapshot(&self, tables: &Tables) -> TableSnapshot {
@@ -116,14 +132,9 @@ impl TableState {
             version: self.version,
             files: self.files.clone(),
             buffer: BufferSlice::new(self.schema.clone(), generations),
+            stored_latest: self.stored_latest.clone(),
             store: tables.store().clone(),
             store_url: store_url(),
         }
     }
-}
-
-/// Paths of files begin at the store's root, wherever that is: within this process it needs a
-/// name and no address.
-fn store_url() -> Url {
-    Url::parse("warpline://store/").expect("a constant URL")
 }

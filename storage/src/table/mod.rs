@@ -10,6 +10,7 @@
 //!
 //! Tables -> Table   write: batches -> parquet.rs -> a file with a name nobody else will use
 //!                   commit: files + txn(incarnation, position) -> log.rs -> delta.rs
+//! reader.rs         chosen rows of files, back as record batches
 //! ```
 //! docs/formats/table.md says what lies in the log and the files.
 
@@ -18,12 +19,14 @@ mod files;
 mod handle;
 mod log;
 mod parquet;
+mod reader;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;
+pub(crate) use reader::{KeyRow, newest_keys, read_rows};
 
 use crate::error::StorageError;
 use crate::model::TableSchema;

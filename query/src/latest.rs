@@ -1,0 +1,86 @@
+//! The last row of every series of a table, for DataFusion.
+//!
+//! Promises: the rows that `SELECT DISTINCT ON (identity) * FROM t ORDER BY identity, time DESC`
+//! gives over the same snapshot, in no order; storage has them at hand, no file is scanned.
+
+use crate::types::{sql_schema, to_sql};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::{StreamExt, TryFutureExt, TryStreamExt};
+use std::sync::Arc;
+use warpline_storage::TableSnapshot;
+
+/// A table of the schema `latest`.
+#[derive(Debug)]
+pub(crate) struct LatestView {
+    table: Arc<TableSnapshot>,
+    schema: SchemaRef,
+}
+
+impl LatestView {
+    pub(crate) fn new(table: Arc<TableSnapshot>) -> Self {
+        let schema = sql_schema(&table.schema);
+        Self { table, schema }
+    }
+}
+
+#[async_trait]
+impl TableProvider for LatestView {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.schema.fields().len()).collect();
+        let columns: Vec<usize> = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let rows = Rows { table: Arc::clone(&self.table), columns, schema: Arc::clone(&schema) };
+        let plan =
+            StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, None, false, limit)?;
+        Ok(Arc::new(plan))
+    }
+}
+
+/// The rows in the columns that are asked for.
+#[derive(Debug)]
+struct Rows {
+    table: Arc<TableSnapshot>,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for Rows {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (table, columns) = (Arc::clone(&self.table), self.columns.clone());
+        let schema = Arc::clone(&self.schema);
+        let found =
+            async move { table.latest().await }.map_err(|e| DataFusionError::External(e.into()));
+        let batches = found.map_ok(move |latest| {
+            let batches = latest.batches(columns);
+            futures::stream::iter(batches.map(move |batch| Ok(to_sql(&batch, &schema)?)))
+        });
+        let stream = futures::stream::once(batches).try_flatten().boxed();
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream))
+    }
+}

@@ -1,0 +1,188 @@
+//! The newest row of each series: kept as rows, and put together from several sources.
+
+use super::{Heads, Picks, Place};
+use crate::buffer::{Generation, GenerationLatest};
+use crate::model::{Identity, TableSchema, Timestamp};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows of a batch that [`Latest`] yields.
+const BATCH_ROWS: u32 = 8_192;
+
+/// The newest row of each series of something that does not change any more.
+#[derive(Debug)]
+pub(crate) struct LatestRows {
+    /// The table's columns as they were then, in stored types.
+    batch: RecordBatch,
+    /// The row of each identity.
+    index: Arc<HashMap<Identity, u32>>,
+}
+
+impl LatestRows {
+    pub(crate) fn none(schema: &TableSchema) -> Self {
+        Self { batch: RecordBatch::new_empty(schema.arrow()), index: Arc::default() }
+    }
+
+    /// Rows with where each identity is. Tags keep no value that no row has.
+    pub(crate) fn new(batch: &RecordBatch, index: Arc<HashMap<Identity, u32>>) -> Self {
+        assert_eq!(batch.num_rows(), index.len(), "one row for each series");
+        let columns = batch.columns().iter().map(compact).collect();
+        let batch = RecordBatch::try_new(batch.schema(), columns).expect("the same columns");
+        Self { batch, index }
+    }
+
+    fn times(&self) -> &[Timestamp] {
+        self.batch.column(0).as_primitive::<TimestampMicrosecondType>().values()
+    }
+
+    /// A column at `rows`; NULL where these rows are older than the column.
+    fn column(&self, field: &Field, rows: &[u32]) -> ArrayRef {
+        match self.batch.column_by_name(field.name()) {
+            None => new_null_array(field.data_type(), rows.len()),
+            Some(column) => {
+                let rows = UInt32Array::from_iter_values(rows.iter().copied());
+                take(column, &rows, None).expect("rows of the batch")
+            }
+        }
+    }
+
+    /// What the rows and their index take.
+    pub(crate) fn bytes(&self) -> usize {
+        let tags = self.index.keys().next().map_or(0, Vec::len);
+        let entry = size_of::<(Identity, u32)>() + tags * size_of::<Arc<str>>();
+        self.batch.get_array_memory_size() + self.index.len() * entry
+    }
+}
+
+/// A dictionary without values that no row has; any other column as it is.
+fn compact(column: &ArrayRef) -> ArrayRef {
+    let tags = column.data_type();
+    if !matches!(tags, DataType::Dictionary(..)) {
+        return column.clone();
+    }
+    let texts = cast(column, &DataType::Utf8).expect("tags are texts");
+    cast(&texts, tags).expect("texts become tags")
+}
+
+/// Something that knows the newest row of each of its series.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Rows(Arc<LatestRows>),
+    Generation(Box<GenerationLatest>),
+}
+
+impl From<Generation> for Source {
+    fn from(generation: Generation) -> Self {
+        Self::Generation(Box::new(GenerationLatest::new(generation)))
+    }
+}
+
+impl Source {
+    /// Each series' identity and greatest time, and the number by which `columns` knows its row.
+    fn each(&self, mut look: impl FnMut(&Identity, Timestamp, u32)) {
+        match self {
+            Self::Rows(rows) => {
+                let times = rows.times();
+                rows.index.iter().for_each(|(id, row)| look(id, times[*row as usize], *row));
+            }
+            Self::Generation(latest) => {
+                latest.series().for_each(|(series, id, time)| look(id, time, series));
+            }
+        }
+    }
+
+    fn columns(&self, table: &Arc<TableSchema>, columns: &[usize], rows: &[u32]) -> Vec<ArrayRef> {
+        match self {
+            Self::Rows(stored) => {
+                let schema = table.arrow();
+                columns.iter().map(|at| stored.column(schema.field(*at), rows)).collect()
+            }
+            Self::Generation(latest) => latest.columns(table, columns, rows),
+        }
+    }
+}
+
+/// The newest row of each series of a table in one snapshot, found but not yet put together.
+#[derive(Debug)]
+pub struct Latest {
+    table: Arc<TableSchema>,
+    /// In the order of their writes; the first has rows.
+    sources: Vec<Source>,
+    /// By the first source's rows, then as in `added`.
+    heads: Heads,
+    /// The numbers of series that the first source lacks.
+    added: HashMap<Identity, u32>,
+}
+
+impl Latest {
+    /// Merges what `newer`, in the order of their writes, have over `older`.
+    pub(crate) fn over(
+        table: Arc<TableSchema>,
+        older: Arc<LatestRows>,
+        newer: impl IntoIterator<Item = Source>,
+    ) -> Self {
+        let mut heads = Heads::default();
+        for (row, time) in (0..).zip(older.times()) {
+            heads.offer(row, *time, Place { source: 0, row });
+        }
+        let newer: Vec<Source> = newer.into_iter().collect();
+        let mut added: HashMap<Identity, u32> = HashMap::new();
+        for (number, source) in (1..).zip(&newer) {
+            source.each(|identity, time, row| {
+                let known = older.index.get(identity).or_else(|| added.get(identity));
+                let series = known.copied().unwrap_or_else(|| {
+                    let next = (older.index.len() + added.len()) as u32;
+                    added.insert(identity.clone(), next);
+                    next
+                });
+                heads.offer(series, time, Place { source: number, row });
+            });
+        }
+        assert_eq!(heads.len(), older.index.len() + added.len(), "each series has a row");
+        let sources = std::iter::once(Source::Rows(older)).chain(newer).collect();
+        Self { table, sources, heads, added }
+    }
+
+    /// How many series there are.
+    pub fn series(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// One row for each series, in no order, as batches of the columns that `columns` index in
+    /// the table's Arrow schema, in stored types.
+    pub fn batches(self, columns: Vec<usize>) -> impl Iterator<Item = RecordBatch> + Send {
+        let series = self.series() as u32;
+        let starts = (0..series).step_by(BATCH_ROWS as usize);
+        starts.map(move |first| self.batch(first..series.min(first + BATCH_ROWS), &columns))
+    }
+
+    fn batch(&self, series: Range<u32>, columns: &[usize]) -> RecordBatch {
+        let mut picks = Picks::new(self.sources.len());
+        for one in series {
+            picks.add(self.heads.writes(one));
+        }
+        let sources: Vec<Vec<ArrayRef>> = (self.sources.iter().zip(picks.rows()))
+            .map(|(source, rows)| source.columns(&self.table, columns, rows))
+            .collect();
+        let schema = self.table.arrow().project(columns).expect("columns of the table's schema");
+        picks.batch(Arc::new(schema), &sources)
+    }
+
+    /// All rows, kept.
+    pub(crate) fn into_rows(self) -> LatestRows {
+        let columns: Vec<usize> = (0..self.table.arrow().fields().len()).collect();
+        let batch = self.batch(0..self.series() as u32, &columns);
+        let Some(Source::Rows(older)) = self.sources.first() else {
+            unreachable!("the first source has rows")
+        };
+        let mut index = older.index.clone();
+        if !self.added.is_empty() {
+            Arc::make_mut(&mut index).extend(self.added);
+        }
+        LatestRows::new(&batch, index)
+    }
+}

@@ -1,0 +1,190 @@
+//! Reads rows back from data files, whoever wrote them.
+//!
+//! Nothing is assumed of a file but that its rows have keys: they may lie in any order, and its
+//! columns may have types that only become the table's.
+
+use super::parquet::{Tag, series_end};
+use crate::error::{ErrorKind, StorageError};
+use crate::model::{Identity, TableSchema, Timestamp};
+use crate::snapshot::DataFile;
+use arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_empty_array, new_null_array,
+};
+use arrow::compute::{cast, concat_batches, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows read at a time.
+const BATCH_ROWS: usize = 32_768;
+
+/// The key of a row and the row's number in its file.
+#[derive(Debug)]
+pub(crate) struct KeyRow {
+    pub(crate) identity: Identity,
+    pub(crate) time: Timestamp,
+    pub(crate) row: u32,
+}
+
+/// Every row that is the newest of its series in the file, and few others, in file order. Only
+/// the key columns are read.
+pub(crate) async fn newest_keys(
+    store: Arc<dyn ObjectStore>,
+    file: Arc<DataFile>,
+    table: Arc<TableSchema>,
+) -> Result<Vec<KeyRow>, StorageError> {
+    let broken = |error| unreadable(&file, error);
+    let wanted = table.arrow();
+    let keys = &wanted.fields()[..=table.identity.len()];
+    let builder = open(store, &file, &table).await.map_err(broken)?;
+    let names = keys.iter().map(|field| field.name().as_str());
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+    let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+    let mut batches = builder.build().map_err(broken)?;
+    let (mut found, mut first) = (Vec::new(), 0);
+    while let Some(batch) = batches.try_next().await.map_err(broken)? {
+        let columns = columns(&batch, keys).map_err(|error| broken(error.into()))?;
+        if columns.iter().any(|column| column.null_count() > 0) {
+            let text = format!("{} has rows without a key, which no table of ours has", file.path);
+            return Err(StorageError::corrupt(text));
+        }
+        add_newest(&columns, first, &mut found);
+        first += batch.num_rows();
+    }
+    Ok(found)
+}
+
+/// The newest rows of each run of one series; `first` is the number of the first row.
+fn add_newest(keys: &[ArrayRef], first: usize, found: &mut Vec<KeyRow>) {
+    let times = keys[0].as_primitive::<TimestampMicrosecondType>().values();
+    let tags: Vec<Tag> = keys[1..].iter().map(|column| Tag::of(column)).collect();
+    let mut start = 0;
+    while start < times.len() {
+        let end = series_end(&tags, start, times.len());
+        let time = *times[start..end].iter().max().expect("a run has rows");
+        let identity: Identity = tags.iter().map(|tag| tag.value(start).into()).collect();
+        for at in (start..end).filter(|at| times[*at] == time) {
+            let row = u32::try_from(first + at).expect("a file has fewer rows than that");
+            found.push(KeyRow { identity: identity.clone(), time, row });
+        }
+        start = end;
+    }
+}
+
+/// All columns of the table at these rows of the file, in the order of `rows`, which are
+/// distinct.
+pub(crate) async fn read_rows(
+    store: Arc<dyn ObjectStore>,
+    file: Arc<DataFile>,
+    table: Arc<TableSchema>,
+    rows: Vec<u32>,
+) -> Result<Vec<ArrayRef>, StorageError> {
+    let wanted = table.arrow();
+    if rows.is_empty() {
+        let fields = wanted.fields().iter();
+        return Ok(fields.map(|field| new_empty_array(field.data_type())).collect());
+    }
+    let broken = |error| unreadable(&file, error);
+    let builder = open(store, &file, &table).await.map_err(broken)?;
+    let mut sorted = rows.clone();
+    sorted.sort_unstable();
+    let total = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
+    let ranges = sorted.iter().map(|row| *row as usize..*row as usize + 1);
+    let selection = RowSelection::from_consecutive_ranges(ranges, total);
+    let schema = builder.schema().clone();
+    let batches = builder.with_row_selection(selection).with_batch_size(BATCH_ROWS).build();
+    let batches: Vec<_> = batches.map_err(broken)?.try_collect().await.map_err(broken)?;
+    let places = rows.iter().map(|row| sorted.partition_point(|other| other < row) as u32);
+    let places = UInt32Array::from_iter_values(places);
+    let read = || -> Result<Vec<ArrayRef>, ArrowError> {
+        let batch = concat_batches(&schema, &batches)?;
+        let columns = columns(&batch, wanted.fields())?;
+        columns.iter().map(|column| take(column, &places, None)).collect()
+    };
+    read().map_err(|error| broken(error.into()))
+}
+
+/// The file with its tags as dictionaries.
+async fn open(
+    store: Arc<dyn ObjectStore>,
+    file: &DataFile,
+    table: &TableSchema,
+) -> Result<ParquetRecordBatchStreamBuilder<Stored>, ParquetError> {
+    let mut stored = Stored { store, path: file.path.clone(), bytes: file.bytes };
+    let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let plain = ArrowReaderMetadata::load_async(&mut stored, options()).await?;
+    let schema = with_tags(plain.schema(), &table.arrow());
+    let typed =
+        ArrowReaderMetadata::try_new(plain.metadata().clone(), options().with_schema(schema))?;
+    Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(stored, typed))
+}
+
+/// The bytes of a file.
+struct Stored {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    bytes: u64,
+}
+
+impl AsyncFileReader for Stored {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        let bytes = async move { self.store.get_range(&self.path, range).await };
+        bytes.map_err(|error| ParquetError::External(error.into())).boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        let bytes = async move { self.store.get_ranges(&self.path, &ranges).await };
+        bytes.map_err(|error| ParquetError::External(error.into())).boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        let bytes = self.bytes;
+        let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
+        reader.load_and_finish(self, bytes).map_ok(Arc::new).boxed()
+    }
+}
+
+/// The file's schema with the table's type for its tags.
+fn with_tags(file: &SchemaRef, table: &SchemaRef) -> SchemaRef {
+    let typed = |field: &FieldRef| match (field.data_type(), table.field_with_name(field.name())) {
+        (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Ok(known)) => {
+            Arc::new(field.as_ref().clone().with_data_type(known.data_type().clone()))
+        }
+        _ => field.clone(),
+    };
+    Arc::new(Schema::new(file.fields().iter().map(typed).collect::<Vec<_>>()))
+}
+
+/// The columns of these names and types; NULL where the file is older than a column.
+fn columns(batch: &RecordBatch, fields: &[FieldRef]) -> Result<Vec<ArrayRef>, ArrowError> {
+    let column = |field: &Field| match batch.column_by_name(field.name()) {
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        Some(column) => cast(column, field.data_type()),
+    };
+    fields.iter().map(|field| column(field)).collect()
+}
+
+fn unreadable(file: &DataFile, error: ParquetError) -> StorageError {
+    let kind = match &error {
+        ParquetError::External(_) => ErrorKind::Retry,
+        _ => ErrorKind::Corrupt,
+    };
+    StorageError::because(kind, format!("{} cannot be read", file.path), error)
+}
