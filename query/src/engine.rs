@@ -7,15 +7,20 @@ use crate::exact::ExactSums;
 use crate::functions;
 use crate::scan::Footers;
 use crate::statement::{Plan, Statement, parse_one};
+use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
-    SchemaProvider,
+    SchemaProvider, Session,
 };
 use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
@@ -195,6 +200,7 @@ fn base_context(
         .with_catalog_list(Arc::new(catalogs))
         .with_analyzer_rules(analyzer_rules())
         .with_optimizer_rules(functions::optimizer_rules())
+        .with_query_planner(Arc::new(Planner))
         .build();
     let context = SessionContext::new_with_state(state);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
@@ -223,6 +229,23 @@ fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {
         builder = builder.with_temp_file_path(folder);
     }
     builder.build_arc()
+}
+
+/// DataFusion's planner with the operators of our own nodes.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let planners = functions::extension_planners();
+        let planner = DefaultPhysicalPlanner::with_extension_planners(planners);
+        planner.create_physical_plan(plan, session).await
+    }
 }
 
 /// Our rules come before types are coerced; see each.
