@@ -5,5 +5,6 @@
 mod clients;
 mod fixture;
 mod oracle;
+mod plans;
 mod slt;
 mod store;

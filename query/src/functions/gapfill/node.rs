@@ -148,7 +148,7 @@ fn range(node: &GapFill, value: impl Fn(&Expr) -> Result<ScalarValue>) -> Result
     };
     let width = whole_units("time_bucket_gapfill", &value(&node.grid.width)?, *unit)?;
     let instants = |exprs: &[Expr]| -> Result<Vec<i64>> {
-        exprs.iter().map(|expr| instant(expr, &value(expr)?.cast_to(bucket)?)).collect()
+        exprs.iter().map(|expr| instant(&value(expr)?.cast_to(bucket)?)).collect()
     };
     let start = instants(&node.grid.bounds.starts)?.into_iter().max().unwrap_or(0);
     let finish = instants(&node.grid.bounds.finishes)?.into_iter().min().unwrap_or(0);
@@ -164,7 +164,7 @@ fn range(node: &GapFill, value: impl Fn(&Expr) -> Result<ScalarValue>) -> Result
     Ok(Range { first, width, buckets: rows as usize })
 }
 
-fn instant(expr: &Expr, value: &ScalarValue) -> Result<i64> {
+fn instant(value: &ScalarValue) -> Result<i64> {
     let instant = match value {
         ScalarValue::TimestampSecond(at, _)
         | ScalarValue::TimestampMillisecond(at, _)
@@ -172,8 +172,8 @@ fn instant(expr: &Expr, value: &ScalarValue) -> Result<i64> {
         | ScalarValue::TimestampNanosecond(at, _) => *at,
         _ => None,
     };
-    match instant {
-        Some(instant) => Ok(instant),
-        None => plan_err!("time_bucket_gapfill cannot begin or end its buckets at {expr}"),
-    }
+    let Some(instant) = instant else {
+        return plan_err!("time_bucket_gapfill cannot begin or end its buckets at NULL");
+    };
+    Ok(instant)
 }

@@ -100,9 +100,11 @@ impl Rows {
             let (Some((start, from)), Some((end, to))) = (points[ends[0]], points[ends[1]]) else {
                 continue;
             };
-            for at in ends[0] + 1..ends[1] {
-                let part = |bucket: i64| bucket.abs_diff(start) as f64 / end.abs_diff(start) as f64;
-                filled[at] = self.buckets[at].map(|bucket| from + (to - from) * part(bucket));
+            let part = |bucket: i64| bucket.abs_diff(start) as f64 / end.abs_diff(start) as f64;
+            let between = ends[0] + 1..ends[1];
+            let buckets = &self.buckets[between.clone()];
+            for (value, bucket) in filled[between].iter_mut().zip(buckets) {
+                *value = bucket.map(|bucket| from + (to - from) * part(bucket));
             }
         }
         filled.into()

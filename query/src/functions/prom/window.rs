@@ -28,16 +28,16 @@ pub(super) fn extrapolated(kind: Kind, samples: &[Sample], start: i64, end: i64)
         change = steps.filter(|(p, v)| v < p).fold(change, |change, (p, _)| change + p);
     }
     let seconds = |micros: i64| micros as f64 / MICROS;
-    let sampled = seconds(last_time - first_time);
-    let step = sampled / (samples.len() - 1) as f64;
+    let covered = seconds(last_time - first_time);
+    let step = covered / (samples.len() - 1) as f64;
     let near = step * 1.1;
     let stretch = |distance: f64| if distance >= near { step / 2.0 } else { distance };
     let mut to_start = stretch(seconds(first_time - start));
     if counts && change > 0.0 && *first >= 0.0 {
-        to_start = to_start.min(sampled * (first / change));
+        to_start = to_start.min(covered * (first / change));
     }
     let to_end = stretch(seconds(end - last_time));
-    let mut factor = (sampled + to_start + to_end) / sampled;
+    let mut factor = (covered + to_start + to_end) / covered;
     if kind == Kind::Rate {
         factor /= seconds(end - start);
     }
