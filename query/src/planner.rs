@@ -1,6 +1,7 @@
 //! From logical plans to operators: DataFusion's planner, and ours for the nodes we add.
 
 use crate::downsample::DownsamplePlanner;
+use crate::functions;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::error::Result;
@@ -20,8 +21,9 @@ impl QueryPlanner for Planner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let planner =
-            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(DownsamplePlanner)]);
+        let mut planners = functions::extension_planners();
+        planners.push(Arc::new(DownsamplePlanner));
+        let planner = DefaultPhysicalPlanner::with_extension_planners(planners);
         planner.create_physical_plan(plan, session).await
     }
 }

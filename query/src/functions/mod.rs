@@ -1,10 +1,15 @@
 //! Functions of our own in SQL, and the planner rules that some of them need.
 
+mod by_series;
 mod counter;
 mod first_last;
+mod gapfill;
 mod label;
+mod m4;
+mod prom;
 mod setting;
 mod state;
+mod width;
 
 use counter::{Counter, Kind};
 use datafusion::error::Result;
@@ -12,6 +17,7 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::functions::datetime::date_bin;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::physical_planner::ExtensionPlanner;
 use datafusion::prelude::SessionContext;
 use first_last::{End, ValueAt};
 use std::sync::Arc;
@@ -22,14 +28,26 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
     let mut state = state.write();
     let bucket = date_bin().as_ref().clone().with_aliases(["time_bucket"]);
     state.register_udf(Arc::new(bucket))?;
-    state.register_udf(Arc::new(ScalarUDF::from(label::Label::new())))?;
-    state.register_udf(Arc::new(ScalarUDF::from(setting::CurrentSetting::new())))?;
+    let scalars = [
+        ScalarUDF::from(gapfill::Bucket::new()),
+        ScalarUDF::from(gapfill::Filled::locf()),
+        ScalarUDF::from(gapfill::Filled::interpolate()),
+        ScalarUDF::from(label::Label::new()),
+        ScalarUDF::from(setting::CurrentSetting::new()),
+    ];
+    for scalar in scalars {
+        state.register_udf(Arc::new(scalar))?;
+    }
     let aggregates = [
         AggregateUDF::from(ValueAt::new(End::First)),
         AggregateUDF::from(ValueAt::new(End::Last)),
         AggregateUDF::from(Counter::new(Kind::Increase, None)),
         AggregateUDF::from(Counter::new(Kind::Delta, None)),
         AggregateUDF::from(Counter::new(Kind::Rate, None)),
+        AggregateUDF::from(prom::Extrapolated::new(prom::Kind::Increase)),
+        AggregateUDF::from(prom::Extrapolated::new(prom::Kind::Rate)),
+        AggregateUDF::from(prom::Extrapolated::new(prom::Kind::Delta)),
+        AggregateUDF::from(m4::M4::new()),
     ];
     for aggregate in aggregates {
         state.register_udaf(Arc::new(aggregate))?;
@@ -39,7 +57,7 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
 
 /// The analyzer rules our functions need, to run before types are coerced.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(counter::SeriesArguments)]
+    vec![Arc::new(gapfill::PlanGapFill), Arc::new(counter::SeriesArguments)]
 }
 
 /// DataFusion's optimizer rules with ours among them: `taking`, which may take whole aggregates,
@@ -55,4 +73,9 @@ pub(crate) fn optimizer_rules(
     rules.extend(taking);
     rules.push(Arc::new(counter::LowerCounters));
     rules
+}
+
+/// What plans the operators of our own nodes.
+pub(crate) fn extension_planners() -> Vec<Arc<dyn ExtensionPlanner + Send + Sync>> {
+    vec![Arc::new(gapfill::GapFillPlanner)]
 }

@@ -7,5 +7,6 @@ mod downsample;
 mod fixture;
 mod latest;
 mod oracle;
+mod plans;
 mod slt;
 mod store;

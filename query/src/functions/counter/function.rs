@@ -96,7 +96,7 @@ impl AggregateUDFImpl for Counter {
 }
 
 /// The type in which times are compared: microseconds, in the argument's zone.
-fn time_type(name: &str, time: &DataType) -> Result<DataType> {
+pub(in crate::functions) fn time_type(name: &str, time: &DataType) -> Result<DataType> {
     match time {
         DataType::Timestamp(_, zone) => {
             Ok(DataType::Timestamp(TimeUnit::Microsecond, zone.clone()))

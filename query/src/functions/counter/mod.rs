@@ -33,5 +33,6 @@ mod step;
 
 pub(super) use barrier::FiltersAboveCounters;
 pub(super) use call::SeriesArguments;
+pub(super) use function::time_type;
 pub(crate) use function::{Counter, Kind};
 pub(super) use lower::LowerCounters;

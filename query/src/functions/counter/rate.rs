@@ -2,16 +2,15 @@
 //! series.
 
 use crate::exact::ratio;
+use crate::functions::by_series::BySeries;
 use crate::functions::state::list_of;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int64Array};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type};
-use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const MICROS: u32 = 1_000_000;
@@ -49,14 +48,8 @@ impl AggregateUDFImpl for RateOfSteps {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let keys = args.expr_fields[2..].iter();
-        let keys = keys.map(|field| SortField::new(field.data_type().clone())).collect();
-        Ok(Box::new(Rates {
-            decimals: self.decimals.unwrap_or(0),
-            keys: RowConverter::new(keys)?,
-            series: BTreeMap::new(),
-            key_bytes: 0,
-        }))
+        let series = BySeries::new(&args.expr_fields[2..])?;
+        Ok(Box::new(Rates { decimals: self.decimals.unwrap_or(0), series }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -97,42 +90,22 @@ impl Covered {
     }
 }
 
-/// Series by their keys in row format, so that rates are added in one order.
 #[derive(Debug)]
 struct Rates {
     decimals: u8,
-    keys: RowConverter,
-    series: BTreeMap<Vec<u8>, Covered>,
-    key_bytes: usize,
-}
-
-impl Rates {
-    fn add(&mut self, key: &[u8], more: Covered) {
-        if !self.series.contains_key(key) {
-            self.key_bytes += key.len();
-            self.series.insert(key.to_vec(), Covered::default());
-        }
-        let covered = self.series.get_mut(key).expect("it was just put there");
-        covered.integers += more.integers;
-        covered.doubles += more.doubles;
-        covered.micros += more.micros;
-    }
+    series: BySeries<Covered>,
 }
 
 impl Accumulator for Rates {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let (steps, micros, keys) =
-            (&values[0], values[1].as_primitive::<Int64Type>(), &values[2..]);
-        let rows = if keys.is_empty() { None } else { Some(self.keys.convert_columns(keys)?) };
+        let (steps, micros) = (&values[0], values[1].as_primitive::<Int64Type>());
+        let keys = self.series.keys(&values[2..])?;
         for row in (0..steps.len()).filter(|row| steps.is_valid(*row)) {
-            let mut more = Covered { micros: micros.value(row), ..Covered::default() };
+            let covered = self.series.entry(keys.of_row(row));
+            covered.micros += micros.value(row);
             match steps.as_primitive_opt::<Int64Type>() {
-                Some(integers) => more.integers = i128::from(integers.value(row)),
-                None => more.doubles = steps.as_primitive::<Float64Type>().value(row),
-            }
-            match &rows {
-                Some(rows) => self.add(rows.row(row).data(), more),
-                None => self.add(&[], more),
+                Some(integers) => covered.integers += i128::from(integers.value(row)),
+                None => covered.doubles += steps.as_primitive::<Float64Type>().value(row),
             }
         }
         Ok(())
@@ -145,12 +118,11 @@ impl Accumulator for Rates {
     }
 
     fn size(&self) -> usize {
-        let entry = size_of::<(Vec<u8>, Covered)>();
-        size_of_val(self) + self.keys.size() + self.series.len() * entry + self.key_bytes
+        self.series.size()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let keys = BinaryArray::from_iter_values(self.series.keys());
+        let keys = BinaryArray::from_iter_values(self.series.iter().map(|(key, _)| key));
         let covered = || self.series.values();
         let integers = covered().map(|c| Some(c.integers));
         let integers = integers.collect::<arrow::array::Decimal128Array>();
@@ -174,12 +146,10 @@ impl Accumulator for Rates {
             let doubles = doubles.as_primitive::<Float64Type>();
             let micros = micros.as_primitive::<Int64Type>();
             for index in 0..keys.len() {
-                let more = Covered {
-                    integers: integers.value(index),
-                    doubles: doubles.value(index),
-                    micros: micros.value(index),
-                };
-                self.add(keys.value(index), more);
+                let covered = self.series.entry(keys.value(index));
+                covered.integers += integers.value(index);
+                covered.doubles += doubles.value(index);
+                covered.micros += micros.value(index);
             }
         }
         Ok(())

@@ -139,10 +139,12 @@ impl Walk {
         match (before.value, sample.value) {
             (Value::Integer(_), Value::Integer(v)) if reset => Ok(ScalarValue::Int64(Some(v))),
             (Value::Double(_), Value::Double(v)) if reset => Ok(ScalarValue::Float64(Some(v))),
-            (Value::Integer(p), Value::Integer(v)) => match v.checked_sub(p) {
-                Some(step) => Ok(ScalarValue::Int64(Some(step))),
-                None => exec_err!("bigint out of range: the step from {p} to {v}"),
-            },
+            (Value::Integer(p), Value::Integer(v)) => {
+                let Some(step) = v.checked_sub(p) else {
+                    return exec_err!("bigint out of range: the step from {p} to {v}");
+                };
+                Ok(ScalarValue::Int64(Some(step)))
+            }
             (Value::Double(p), Value::Double(v)) => Ok(ScalarValue::Float64(Some(v - p))),
             _ => exec_err!("a series has values of one type"),
         }

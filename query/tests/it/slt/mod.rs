@@ -56,7 +56,7 @@ impl Bench {
                 self.append(&rows::read(&record.body)?).await;
                 Ok((record.head.clone(), Vec::new()))
             }
-            ["query", ..] | ["error", ..] => Ok(self.asked(record).await),
+            ["query" | "error", ..] => Ok(self.asked(record).await),
             _ => Err(format!("{:?} is no record: rows gpu, query TIR or error 42000", record.head)),
         }
     }

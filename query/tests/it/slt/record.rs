@@ -1,7 +1,5 @@
 //! The text of a specification: its records, and how their answers are compared and written.
 
-use std::fmt::Write;
-
 /// A block of lines up to a blank one, that is not prose:
 ///
 /// ```text
@@ -85,21 +83,20 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 /// The text with the heads and answers of a run; records that hold stay as they are written.
 pub(super) fn with_answers(text: &str, answers: &[(Record, String, Vec<String>)]) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    let (mut out, mut next) = (String::new(), 0);
-    let mut push = |line: &str| writeln!(out, "{line}").expect("a string takes everything");
+    let (mut kept, mut next) = (Vec::new(), 0);
     for (record, head, answer) in answers {
         if record.holds(head, answer) {
             continue;
         }
-        lines[next..record.line - 1].iter().for_each(|line| push(line));
-        push(head);
-        record.body.iter().for_each(|line| push(line));
-        push("----");
-        answer.iter().for_each(|line| push(line));
+        kept.extend_from_slice(&lines[next..record.line - 1]);
+        kept.push(head);
+        kept.extend(record.body.iter().map(String::as_str));
+        kept.push("----");
+        kept.extend(answer.iter().map(String::as_str));
         next = record.line - 1 + record.lines;
     }
-    lines[next..].iter().for_each(|line| push(line));
-    out
+    kept.extend_from_slice(&lines[next..]);
+    kept.join("\n") + "\n"
 }
 
 #[cfg(test)]
