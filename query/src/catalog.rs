@@ -2,6 +2,7 @@
 //! the same names the last row of every series.
 
 use crate::latest::LatestView;
+use crate::named::Named;
 use crate::scan::TableView;
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
@@ -30,9 +31,9 @@ pub(crate) enum Show {
 pub(crate) const SCHEMAS: [(&str, Show); 2] = [(SCHEMA, Show::AllRows), (LATEST, Show::LatestRows)];
 
 impl Show {
-    fn of(self, table: &Arc<TableSnapshot>) -> Arc<dyn TableProvider> {
+    fn of(self, table: &Arc<TableSnapshot>, named: &Named) -> Arc<dyn TableProvider> {
         match self {
-            Self::AllRows => Arc::new(TableView::new(Arc::clone(table))),
+            Self::AllRows => Arc::new(TableView::named(Arc::clone(table), named)),
             Self::LatestRows => Arc::new(LatestView::new(Arc::clone(table))),
         }
     }
@@ -43,6 +44,7 @@ impl Show {
 pub(crate) struct SnapshotSchema {
     pub snapshot: Snapshot,
     pub show: Show,
+    pub named: Arc<Named>,
 }
 
 /// The tables there are now: what `pg_catalog` lists, so that its object ids stay the same from
@@ -54,7 +56,7 @@ pub(crate) struct LiveSchema {
 
 impl LiveSchema {
     fn now(&self) -> SnapshotSchema {
-        SnapshotSchema { snapshot: (self.source)(), show: self.show }
+        SnapshotSchema { snapshot: (self.source)(), show: self.show, named: Arc::default() }
     }
 }
 
@@ -71,7 +73,7 @@ impl SchemaProvider for SnapshotSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(self.snapshot.table(name).map(|table| self.show.of(table)))
+        Ok(self.snapshot.table(name).map(|table| self.show.of(table, &self.named)))
     }
 
     fn table_exist(&self, name: &str) -> bool {

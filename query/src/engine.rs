@@ -6,6 +6,7 @@ use crate::downsample::DownsampleRule;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
 use crate::functions;
+use crate::named::Named;
 use crate::planner::Planner;
 use crate::scan::{Chunks, Footers};
 use crate::statement::{Plan, Statement, parse_one};
@@ -163,13 +164,15 @@ impl Engine {
             catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
         };
         register("pg_catalog", self.inner.pg_catalog.clone());
+        let named = Arc::new(Named::default());
         for (name, show) in SCHEMAS {
-            register(name, Arc::new(SnapshotSchema { snapshot: snapshot.clone(), show }));
+            let (snapshot, named) = (snapshot.clone(), Arc::clone(&named));
+            register(name, Arc::new(SnapshotSchema { snapshot, show, named }));
         }
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.base.state();
         state.register_catalog_list(Arc::new(catalogs));
-        Statement::new(snapshot, SessionContext::new_with_state(state))
+        Statement::new(snapshot, named, SessionContext::new_with_state(state))
     }
 
     pub(crate) fn parser(&self) -> &PostgresCompatibilityParser {

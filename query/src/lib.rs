@@ -9,6 +9,7 @@ mod exact;
 mod functions;
 mod http;
 mod latest;
+mod named;
 mod planner;
 mod postgres;
 mod rewrite;

@@ -2,6 +2,7 @@
 
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::error::{QueryError, QueryErrorKind};
+use crate::named::Named;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
 use datafusion::error::DataFusionError;
@@ -83,6 +84,7 @@ fn check_reads(statement: &ast::Statement) -> Result<(), QueryError> {
 /// A statement's context: everything it can name comes from one snapshot.
 pub(crate) struct Statement {
     snapshot: Snapshot,
+    named: Arc<Named>,
     context: SessionContext,
 }
 
@@ -94,8 +96,9 @@ pub(crate) struct Plan {
 }
 
 impl Statement {
-    pub(crate) fn new(snapshot: Snapshot, context: SessionContext) -> Self {
-        Self { snapshot, context }
+    /// `named` says which columns the context shows.
+    pub(crate) fn new(snapshot: Snapshot, named: Arc<Named>, context: SessionContext) -> Self {
+        Self { snapshot, named, context }
     }
 
     pub(crate) fn context(&self) -> &SessionContext {
@@ -109,8 +112,13 @@ impl Statement {
     /// The plan as written, checked to only read.
     pub(crate) async fn logical(&self, parsed: ast::Statement) -> Result<LogicalPlan, QueryError> {
         check_reads(&parsed)?;
+        self.named.read(&parsed);
         let statement = DataFusionStatement::Statement(Box::new(parsed));
-        let plan = self.context.state().statement_to_plan(statement).await;
+        let state = self.context.state();
+        let mut plan = state.statement_to_plan(statement.clone()).await;
+        if plan.is_err() && self.named.widen() {
+            plan = state.statement_to_plan(statement).await;
+        }
         let plan = plan.map_err(|error| self.explained(error))?;
         let reads = SQLOptions::new()
             .with_allow_ddl(false)
@@ -122,7 +130,6 @@ impl Statement {
 
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<Plan, QueryError> {
         let state = self.context.state();
-        let plan = state.optimize(&plan).map_err(|error| self.explained(error))?;
         let physical = state.create_physical_plan(&plan).await;
         let physical = physical.map_err(|error| self.explained(error))?;
         let schema = physical.schema();

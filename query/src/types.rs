@@ -23,11 +23,19 @@ pub const DECIMALS: &str = "warpline.decimals";
 
 /// The schema that SQL sees.
 pub fn sql_schema(table: &TableSchema) -> SchemaRef {
+    let columns: Vec<usize> = (0..table.column_names().count()).collect();
+    sql_columns(table, &columns)
+}
+
+/// Some columns of it, by their numbers.
+pub(crate) fn sql_columns(table: &TableSchema, columns: &[usize]) -> SchemaRef {
     let stored = table.arrow();
     let tags = stored.fields().len() - table.fields.len();
-    let mut fields: Vec<Arc<Field>> = stored.fields()[..tags].to_vec();
-    fields.extend(table.fields.iter().map(|field| Arc::new(sql_field(field))));
-    Arc::new(Schema::new(fields))
+    let fields = columns.iter().map(|number| match number.checked_sub(tags) {
+        None => Arc::clone(&stored.fields()[*number]),
+        Some(field) => Arc::new(sql_field(&table.fields[field])),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn sql_field(field: &warpline_storage::model::Field) -> Field {

@@ -87,13 +87,7 @@ pub(super) struct Names<'a>(pub &'a TableSchema);
 impl Names<'_> {
     /// The column's number in the table's Arrow and SQL schemas.
     pub(super) fn number(self, column: &Column) -> Option<usize> {
-        if column.name == "time" {
-            return Some(0);
-        }
-        let tags = self.0.identity.iter().chain(&self.0.attributes);
-        let fields = self.0.fields.iter().map(|field| &field.name);
-        let place = tags.chain(fields).position(|name| **name == *column.name)?;
-        Some(place + 1)
+        self.0.column_names().position(|name| name == column.name)
     }
 
     /// The number of a tag's column.

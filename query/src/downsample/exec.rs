@@ -230,7 +230,9 @@ impl Run {
         self.memory.try_grow(partial.bytes() - before)
     }
 
+    /// The tags met are small beside the buckets; they are counted once.
     fn show(&self, combined: &Combined) -> Result<Vec<RecordBatch>> {
+        self.memory.try_grow(self.numbers.groups.bytes() + self.numbers.series.bytes())?;
         let Work { question, bucket, inputs, schema, .. } = &*self.work;
         let mut tag = 0;
         let keys = question.keys.iter().map(|key| match (key, bucket) {

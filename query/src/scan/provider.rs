@@ -1,7 +1,8 @@
 //! One table of one snapshot, for DataFusion.
 
 use super::sources::Sources;
-use crate::types::sql_schema;
+use crate::named::Named;
+use crate::types::{sql_columns, sql_schema};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -16,13 +17,24 @@ use warpline_storage::TableSnapshot;
 #[derive(Debug)]
 pub struct TableView {
     table: Arc<TableSnapshot>,
+    /// The columns that can be asked for, and their numbers in the table.
     schema: SchemaRef,
+    columns: Vec<usize>,
 }
 
 impl TableView {
     pub fn new(table: Arc<TableSnapshot>) -> Self {
-        let schema = sql_schema(&table.schema);
-        Self { table, schema }
+        Self::named(table, &Named::default())
+    }
+
+    /// With the key columns and those that a statement names.
+    pub(crate) fn named(table: Arc<TableSnapshot>, named: &Named) -> Self {
+        let keys = table.schema.identity.len();
+        let names = table.schema.column_names().enumerate();
+        let wanted = names.filter(|(number, name)| *number <= keys || named.has(name));
+        let columns: Vec<usize> = wanted.map(|(number, _)| number).collect();
+        let schema = sql_columns(&table.schema, &columns);
+        Self { table, schema, columns }
     }
 
     pub(crate) fn table(&self) -> &Arc<TableSnapshot> {
@@ -66,8 +78,11 @@ impl TableProvider for TableView {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let all = || (0..self.schema.fields().len()).collect();
-        let columns = projection.cloned().unwrap_or_else(all);
-        Sources::new(&self.table, &self.schema, state, columns, filters)?.plan(limit)
+        let columns = match projection {
+            Some(chosen) => chosen.iter().map(|at| self.columns[*at]).collect(),
+            None => self.columns.clone(),
+        };
+        let schema = sql_schema(&self.table.schema);
+        Sources::new(&self.table, &schema, state, columns, filters)?.plan(limit)
     }
 }

@@ -51,6 +51,13 @@ impl TableSchema {
         }
     }
 
+    /// The names of the columns, in the order of the Arrow schema.
+    pub fn column_names(&self) -> impl Iterator<Item = &str> {
+        let tags = self.identity.iter().chain(&self.attributes);
+        let fields = self.fields.iter().map(|field| &field.name);
+        std::iter::once("time").chain(tags.chain(fields).map(|name| &**name))
+    }
+
     /// This schema grown by what is new in `layout`, the layout in this schema's own types, and
     /// the attributes and columns that could not be taken. Without its identity tags a layout is refused whole.
     pub(crate) fn admit(
