@@ -4,16 +4,16 @@ use crate::error::{QueryError, QueryErrorKind};
 use crate::statement::Plan;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::execution::TaskContext;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::{Stream, StreamExt};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::execute_stream;
+use futures::{FutureExt, Stream, StreamExt};
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 
@@ -54,9 +54,9 @@ impl Deadline {
 /// A statement's answer. The work stops when it is dropped.
 pub struct Answer {
     schema: SchemaRef,
-    first: Option<RecordBatch>,
+    ready: VecDeque<RecordBatch>,
     batches: mpsc::Receiver<RecordBatch>,
-    /// `None` after its end has been told.
+    /// `None` after its end has been told, or where all that it does is ready.
     work: Option<Work>,
     deadline: Deadline,
     alarm: Pin<Box<Sleep>>,
@@ -88,7 +88,7 @@ impl Stream for Answer {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Some(batch) = this.first.take() {
+        if let Some(batch) = this.ready.pop_front() {
             return Poll::Ready(Some(Ok(batch)));
         }
         let Some(work) = &mut this.work else {
@@ -112,41 +112,75 @@ impl Stream for Answer {
     }
 }
 
-/// Runs the plan. A statement that fails before its first batch fails here, so that an answer's
+/// Plans a statement and runs it, in one go on one of the query threads: waking a thread costs as
+/// much as planning. A statement that fails before its first batch fails here, so that an answer's
 /// head can still say so.
 pub(crate) async fn run(
     threads: &Handle,
-    plan: Plan,
+    plan: impl Future<Output = Result<Plan, QueryError>> + Send + 'static,
     deadline: Deadline,
 ) -> Result<Answer, QueryError> {
-    let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
-    let schema = Arc::clone(&plan.schema);
-    let work = threads.spawn(drive(plan.physical, plan.context, sender));
-    let mut work = Some(Work::new(work));
-    let first = deadline.bound(async { Ok(batches.recv().await) }).await?;
-    if first.is_none()
-        && let Some(work) = work.take()
-    {
-        deadline.bound(work).await?;
-    }
+    let (begin, head) = oneshot::channel();
+    let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+    let mut work = Work::new(threads.spawn(drive(plan, begin, sender)));
+    let head = deadline.bound(async { Ok(head.await.ok()) }).await?;
+    let Some(Head { schema, ready, ended }) = head else {
+        deadline.bound(&mut work).await?;
+        let text = "the statement ended without an answer";
+        return Err(QueryError::new(QueryErrorKind::Internal, text));
+    };
     let alarm = Box::pin(tokio::time::sleep_until(deadline.at));
-    Ok(Answer { schema, first, batches, work, deadline, alarm })
+    let work = Some(work).filter(|_| !ended);
+    Ok(Answer { schema, ready, batches, work, deadline, alarm })
 }
 
-/// Sends batch after batch until the end or until nobody takes them any more.
+/// How an answer begins: the first batch, and what is ready with it.
+struct Head {
+    schema: SchemaRef,
+    ready: VecDeque<RecordBatch>,
+    /// Whether nothing comes after.
+    ended: bool,
+}
+
+/// Sends the head, then batch after batch until the end or until nobody takes them any more.
 async fn drive(
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
+    plan: impl Future<Output = Result<Plan, QueryError>>,
+    begin: oneshot::Sender<Head>,
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<(), QueryError> {
-    let mut stream = execute_stream(plan, context)?;
-    while let Some(batch) = stream.next().await {
-        let batch = batch?;
-        if batch.num_rows() > 0 && sender.send(batch).await.is_err() {
+    let Plan { schema, physical, context } = plan.await?;
+    let mut stream = execute_stream(physical, context)?;
+    let mut ready: VecDeque<_> = next(&mut stream).await?.into_iter().collect();
+    let mut next_one = if ready.is_empty() { Some(Ok(None)) } else { None };
+    while next_one.is_none() && ready.len() < BATCHES_AHEAD {
+        match next(&mut stream).now_or_never() {
+            Some(Ok(Some(batch))) => ready.push_back(batch),
+            Some(end) => next_one = Some(end),
+            None => break,
+        }
+    }
+    let ended = matches!(next_one, Some(Ok(None)));
+    if begin.send(Head { schema, ready, ended }).is_err() || ended {
+        return Ok(());
+    }
+    next_one.transpose()?;
+    while let Some(batch) = next(&mut stream).await? {
+        if sender.send(batch).await.is_err() {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// The next batch that has rows.
+async fn next(stream: &mut SendableRecordBatchStream) -> Result<Option<RecordBatch>, QueryError> {
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        if batch.num_rows() > 0 {
+            return Ok(Some(batch));
+        }
+    }
+    Ok(None)
 }
 
 /// A task on the query threads that ends with its holder.

@@ -8,6 +8,7 @@ use crate::exact::ExactSums;
 use crate::functions;
 use crate::named::Named;
 use crate::planner::Planner;
+use crate::plans::Plans;
 use crate::scan::{Chunks, Footers};
 use crate::statement::{Plan, Statement, parse_one};
 use datafusion::catalog::{
@@ -40,6 +41,8 @@ pub struct EngineOptions {
     pub footer_bytes: usize,
     /// Memory for decoded column chunks of data files, which queries share.
     pub chunk_bytes: usize,
+    /// Optimized plans kept for statements whose text comes again.
+    pub plans: usize,
     /// Where queries spill; the system's temporary folder unless given.
     pub spill_dir: Option<PathBuf>,
     /// Whether aggregates by bucket and tag go to the kernel; off to compare with DataFusion's plans.
@@ -56,6 +59,7 @@ impl Default for EngineOptions {
             memory_bytes: 1 << 30,
             footer_bytes: 128 << 20,
             chunk_bytes: 256 << 20,
+            plans: 512,
             spill_dir: None,
             downsample: true,
             threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
@@ -76,6 +80,7 @@ struct Inner {
     base: SessionContext,
     pg_catalog: Arc<dyn SchemaProvider>,
     parser: PostgresCompatibilityParser,
+    plans: Arc<Plans>,
     timeout: Duration,
     runtime: Option<Runtime>,
 }
@@ -121,6 +126,7 @@ impl Engine {
             base,
             pg_catalog,
             parser: PostgresCompatibilityParser::new(),
+            plans: Arc::new(Plans::new(options.plans)),
             timeout: options.timeout,
             runtime: Some(runtime),
         };
@@ -130,10 +136,12 @@ impl Engine {
     /// Answers one statement over the newest snapshot.
     pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
         let deadline = self.deadline(None);
-        let parsed = parse_one(&self.inner.parser, sql)?;
-        let statement = self.statement();
-        let plan = self.on_query_threads(async move { statement.plan(parsed).await });
-        self.execute(deadline.bound(plan).await?, deadline).await
+        let (engine, sql) = (self.clone(), sql.to_owned());
+        let plan = async move {
+            let parse = || parse_one(engine.parser(), &sql);
+            engine.statement().plan(&sql, parse).await
+        };
+        self.execute(plan, deadline).await
     }
 
     /// How many tasks work for queries at this moment.
@@ -146,10 +154,10 @@ impl Engine {
         Deadline::after(own.unwrap_or(self.inner.timeout).min(self.inner.timeout))
     }
 
-    /// Runs a plan; the answer's first batch is ready or the statement is done when it returns.
+    /// Plans and runs; the answer's first batch is ready or the statement is done when it returns.
     pub(crate) async fn execute(
         &self,
-        plan: Plan,
+        plan: impl Future<Output = Result<Plan, QueryError>> + Send + 'static,
         deadline: Deadline,
     ) -> Result<Answer, QueryError> {
         run(self.runtime(), plan, deadline).await
@@ -172,7 +180,7 @@ impl Engine {
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.base.state();
         state.register_catalog_list(Arc::new(catalogs));
-        Statement::new(snapshot, named, SessionContext::new_with_state(state))
+        Statement::new(snapshot, named, Arc::clone(&self.inner.plans), state)
     }
 
     pub(crate) fn parser(&self) -> &PostgresCompatibilityParser {

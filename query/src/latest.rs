@@ -7,9 +7,10 @@ use crate::types::{sql_schema, to_sql};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::datasource::DefaultTableSource;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableScan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -28,6 +29,16 @@ impl LatestView {
     pub(crate) fn new(table: Arc<TableSnapshot>) -> Self {
         let schema = sql_schema(&table.schema);
         Self { table, schema }
+    }
+
+    pub(crate) fn table(&self) -> &Arc<TableSnapshot> {
+        &self.table
+    }
+
+    /// The view that a scan reads, `None` where it reads anything else.
+    pub(crate) fn of(scan: &TableScan) -> Option<&Self> {
+        let source = scan.source.downcast_ref::<DefaultTableSource>()?;
+        source.table_provider.downcast_ref()
     }
 }
 

@@ -11,6 +11,7 @@ mod http;
 mod latest;
 mod named;
 mod planner;
+mod plans;
 mod postgres;
 mod rewrite;
 mod scan;

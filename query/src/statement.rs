@@ -3,17 +3,19 @@
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::named::Named;
+use crate::plans::Plans;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
 use datafusion::error::DataFusionError;
-use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use std::collections::HashMap;
 use std::sync::Arc;
 use warpline_storage::Snapshot;
 
@@ -85,7 +87,8 @@ fn check_reads(statement: &ast::Statement) -> Result<(), QueryError> {
 pub(crate) struct Statement {
     snapshot: Snapshot,
     named: Arc<Named>,
-    context: SessionContext,
+    plans: Arc<Plans>,
+    state: SessionState,
 }
 
 /// A statement ready to run.
@@ -96,17 +99,34 @@ pub(crate) struct Plan {
 }
 
 impl Statement {
-    /// `named` says which columns the context shows.
-    pub(crate) fn new(snapshot: Snapshot, named: Arc<Named>, context: SessionContext) -> Self {
-        Self { snapshot, named, context }
+    /// `named` says which columns the state's catalog shows.
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        named: Arc<Named>,
+        plans: Arc<Plans>,
+        state: SessionState,
+    ) -> Self {
+        Self { snapshot, named, plans, state }
     }
 
-    pub(crate) fn context(&self) -> &SessionContext {
-        &self.context
+    /// The same as a session, for hooks that ask for one.
+    pub(crate) fn session(&self) -> SessionContext {
+        SessionContext::new_with_state(self.state.clone())
     }
 
-    pub(crate) async fn plan(&self, parsed: ast::Statement) -> Result<Plan, QueryError> {
-        self.physical(self.logical(parsed).await?).await
+    /// The plan of a text, which `parse` reads where no plan of it is kept.
+    pub(crate) async fn plan(
+        &self,
+        sql: &str,
+        parse: impl FnOnce() -> Result<ast::Statement, QueryError>,
+    ) -> Result<Plan, QueryError> {
+        if let Some(plan) = self.plans.get(sql, &self.snapshot) {
+            return self.run_by(&plan).await;
+        }
+        let written = self.logical(parse()?).await?;
+        let optimized = self.state.optimize(&written).map_err(|error| self.explained(error))?;
+        self.plans.keep(sql, &written, &optimized);
+        self.run_by(&optimized).await
     }
 
     /// The plan as written, checked to only read.
@@ -114,7 +134,7 @@ impl Statement {
         check_reads(&parsed)?;
         self.named.read(&parsed);
         let statement = DataFusionStatement::Statement(Box::new(parsed));
-        let state = self.context.state();
+        let state = &self.state;
         let mut plan = state.statement_to_plan(statement.clone()).await;
         if plan.is_err() && self.named.widen() {
             plan = state.statement_to_plan(statement).await;
@@ -129,11 +149,30 @@ impl Statement {
     }
 
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<Plan, QueryError> {
-        let state = self.context.state();
-        let physical = state.create_physical_plan(&plan).await;
+        let plan = self.state.optimize(&plan).map_err(|error| self.explained(error))?;
+        self.run_by(&plan).await
+    }
+
+    async fn run_by(&self, optimized: &LogicalPlan) -> Result<Plan, QueryError> {
+        let planner = self.state.query_planner();
+        let physical = planner.create_physical_plan(optimized, &self.state).await;
         let physical = physical.map_err(|error| self.explained(error))?;
-        let schema = physical.schema();
-        Ok(Plan { schema, physical, context: state.task_ctx() })
+        Ok(Plan { schema: physical.schema(), physical, context: Arc::new(self.task()) })
+    }
+
+    /// What a plan runs in. Its functions are in the plan; only one that is read from elsewhere
+    /// would look them up by name.
+    fn task(&self) -> TaskContext {
+        TaskContext::new(
+            None,
+            self.state.session_id().to_owned(),
+            self.state.config().clone(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            Arc::clone(self.state.runtime_env()),
+        )
     }
 
     pub(crate) async fn physical_with(

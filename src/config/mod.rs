@@ -73,6 +73,8 @@ pub struct QueryConfig {
     pub memory: ByteSize,
     /// Decoded column chunks of data files, kept between statements.
     pub chunks: ByteSize,
+    /// Plans kept for statements whose text comes again.
+    pub plans: usize,
     /// Whether aggregates by bucket and tag go to the downsample operator.
     pub downsample: bool,
     pub threads: usize,
@@ -137,6 +139,7 @@ impl Config {
         EngineOptions {
             memory_bytes: self.query.memory.0 as usize,
             chunk_bytes: self.query.chunks.0 as usize,
+            plans: self.query.plans,
             downsample: self.query.downsample,
             threads: self.query.threads.max(1),
             timeout: self.query.timeout.0,
@@ -151,6 +154,7 @@ impl Default for QueryConfig {
         Self {
             memory: ByteSize(options.memory_bytes as u64),
             chunks: ByteSize(options.chunk_bytes as u64),
+            plans: options.plans,
             downsample: options.downsample,
             threads: options.threads,
             timeout: Span(options.timeout),

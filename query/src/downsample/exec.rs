@@ -236,7 +236,7 @@ impl Run {
         let Work { question, bucket, inputs, schema, .. } = &*self.work;
         let mut tag = 0;
         let keys = question.keys.iter().map(|key| match (key, bucket) {
-            (Key::Bucket(..), Some(bucket)) => {
+            (Key::Bucket { .. }, Some(bucket)) => {
                 let starts = combined.numbers().iter().map(|number| bucket.grid.start(*number));
                 bucket.evaluate(starts.collect())
             }

@@ -39,5 +39,6 @@ mod rule;
 mod units;
 
 pub use exec::DownsampleExec;
+pub(crate) use node::DownsampleNode;
 pub(crate) use planner::DownsamplePlanner;
 pub(crate) use rule::DownsampleRule;

@@ -1,6 +1,7 @@
 //! The aggregate in a logical plan: a leaf that knows its table.
 
-use super::question::Question;
+use super::question::{Key, Question};
+use super::rule::holds;
 use datafusion::common::{DFSchemaRef, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -8,6 +9,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use warpline_storage::TableSnapshot;
 
 /// What a statement asks, and the schema of the answer. Its expressions are its own affair: no
 /// rule may rewrite what was checked to be exact.
@@ -15,6 +17,24 @@ use std::sync::Arc;
 pub(crate) struct DownsampleNode {
     pub(super) question: Arc<Question>,
     pub(super) schema: DFSchemaRef,
+}
+
+impl DownsampleNode {
+    pub(crate) fn table(&self) -> &TableSnapshot {
+        &self.question.table
+    }
+
+    /// The same question to the table in another snapshot; `None` where its buckets do not hold
+    /// for the times there.
+    pub(crate) fn over(&self, table: &Arc<TableSnapshot>) -> Result<Option<Self>> {
+        let question = Question { table: Arc::clone(table), ..Question::clone(&self.question) };
+        let holds = match question.keys.iter().find(|key| matches!(key, Key::Bucket { .. })) {
+            Some(key) => holds(key, table, question.asked)?,
+            None => true,
+        };
+        let schema = Arc::clone(&self.schema);
+        Ok(holds.then(|| Self { question: Arc::new(question), schema }))
+    }
 }
 
 impl Hash for DownsampleNode {

@@ -13,8 +13,9 @@ use warpline_storage::{TableSnapshot, TimeRange};
 /// A column that rows are grouped by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key {
-    /// The one bucket of time; its expression is over `time` alone.
-    Bucket(Expr, Grid),
+    /// The one bucket of time; its expression is over `time` alone, and follows the grid by
+    /// construction or as far as the table's times reach.
+    Bucket { expr: Expr, grid: Grid, certain: bool },
     /// A tag by its number in the table's schema.
     Tag(usize),
 }
@@ -61,13 +62,13 @@ impl Question {
     pub(super) fn group_tags(&self) -> impl Iterator<Item = usize> {
         self.keys.iter().filter_map(|key| match key {
             Key::Tag(number) => Some(*number),
-            Key::Bucket(..) => None,
+            Key::Bucket { .. } => None,
         })
     }
 
     pub(super) fn bucket(&self) -> Option<(&Expr, Grid)> {
         self.keys.iter().find_map(|key| match key {
-            Key::Bucket(expr, grid) => Some((expr, *grid)),
+            Key::Bucket { expr, grid, .. } => Some((expr, *grid)),
             Key::Tag(_) => None,
         })
     }
@@ -111,7 +112,9 @@ impl Question {
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.keys.iter().map(|key| match key {
-            Key::Bucket(_, grid) => format!("bucket of {} us from {}", grid.width(), grid.origin()),
+            Key::Bucket { grid, .. } => {
+                format!("bucket of {} us from {}", grid.width(), grid.origin())
+            }
             Key::Tag(number) => self.column_name(*number),
         });
         let asks = self.asks.iter().map(|ask| match ask.input() {

@@ -149,7 +149,7 @@ fn question(aggregate: &Aggregate) -> Result<Option<Question>> {
         let Some(key) = key(expr, &table, asked)? else { return Ok(None) };
         keys.push(key);
     }
-    if keys.iter().filter(|key| matches!(key, Key::Bucket(..))).count() > 1 {
+    if keys.iter().filter(|key| matches!(key, Key::Bucket { .. })).count() > 1 {
         return Ok(None);
     }
     Ok(Some(Question { table, keys, asks, asked, filters }))
@@ -163,13 +163,17 @@ fn key(expr: &Expr, table: &TableSnapshot, asked: TimeRange) -> Result<Option<Ke
     let Some(found) = suggested(&expr).filter(|_| is_settled(&expr)) else {
         return Ok(None);
     };
-    let bucket =
-        Bucket { grid: found.grid, expr: over_time(&expr, table)?, schema: time_of(table) };
-    let holds = match span(table, asked) {
-        None => true,
-        Some(span) => bucket.holds(span, found.certain)?,
+    let key = Key::Bucket { expr, grid: found.grid, certain: found.certain };
+    Ok(holds(&key, table, asked)?.then_some(key))
+}
+
+/// Whether a bucket's expression follows its grid for all times that the table can answer with.
+pub(super) fn holds(key: &Key, table: &TableSnapshot, asked: TimeRange) -> Result<bool> {
+    let (Key::Bucket { expr, grid, certain }, Some(span)) = (key, span(table, asked)) else {
+        return Ok(true);
     };
-    Ok(holds.then_some(Key::Bucket(expr, found.grid)))
+    let bucket = Bucket { grid: *grid, expr: over_time(expr, table)?, schema: time_of(table) };
+    bucket.holds(span, *certain)
 }
 
 /// The times that a table's rows within `asked` can have; `None` where there are none.

@@ -1,5 +1,6 @@
 //! Where a column of a plan comes from: a scaled field of a table, or something computed.
 
+use crate::latest::LatestView;
 use crate::scan::TableView;
 use crate::types::decimals;
 use datafusion::common::Column;
@@ -17,8 +18,8 @@ fn scaled_column(plan: &LogicalPlan, column: &Column) -> Option<u8> {
 fn scaled_output(plan: &LogicalPlan, index: usize) -> Option<u8> {
     match plan {
         LogicalPlan::TableScan(scan) => {
-            TableView::of(scan)?;
-            decimals(scan.projected_schema.as_arrow().fields().get(index)?)
+            let ours = TableView::of(scan).is_some() || LatestView::of(scan).is_some();
+            decimals(scan.projected_schema.as_arrow().fields().get(index)?).filter(|_| ours)
         }
         LogicalPlan::Projection(node) => scaled_expr(&node.input, node.expr.get(index)?),
         LogicalPlan::Aggregate(node) => {
@@ -38,6 +39,9 @@ fn scaled_output(plan: &LogicalPlan, index: usize) -> Option<u8> {
         LogicalPlan::Limit(node) => scaled_output(&node.input, index),
         LogicalPlan::Repartition(node) => scaled_output(&node.input, index),
         LogicalPlan::Distinct(Distinct::All(input)) => scaled_output(input, index),
+        LogicalPlan::Distinct(Distinct::On(node)) => {
+            scaled_expr(&node.input, node.select_expr.get(index)?)
+        }
         LogicalPlan::Window(node) if index < node.input.schema().fields().len() => {
             scaled_output(&node.input, index)
         }

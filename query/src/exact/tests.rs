@@ -92,7 +92,7 @@ fn is_unsafe((name, argument): &Held) -> bool {
 
 async fn names(engine: &Engine, sql: &str) -> Vec<String> {
     let parsed = parse_one(engine.parser(), sql).unwrap();
-    let plan = engine.statement().plan(parsed).await;
+    let plan = engine.statement().plan(sql, || Ok(parsed)).await;
     let plan = plan.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let held = aggregates(&plan.physical);
     assert!(!held.is_empty(), "{sql} has no aggregate");
@@ -122,6 +122,8 @@ async fn sums_of_fields_are_exact_wherever_they_stand() {
         "SELECT sum(DISTINCT power) FROM gpu",
         "SELECT sum(p) FROM (SELECT power AS p FROM gpu UNION ALL SELECT power FROM gpu) t",
         "SELECT sum(p) FROM (SELECT DISTINCT power AS p FROM gpu) t",
+        "SELECT sum(p) FROM (SELECT DISTINCT ON (node) power AS p FROM gpu ORDER BY node, time) t",
+        "SELECT sum(power), avg(util) FROM latest.gpu",
         "SELECT sum(p) FROM (SELECT node, max(power) AS p FROM gpu GROUP BY node) t WHERE p > 1",
         "SELECT sum(power::double), sum(util + 1) FROM gpu",
         "SELECT node, time, sum(power) FROM gpu GROUP BY GROUPING SETS ((node), (time))",

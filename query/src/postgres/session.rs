@@ -53,12 +53,11 @@ impl Session {
     async fn run(
         &self,
         client: &(impl ClientInfo + Sync),
-        plan: impl Future<Output = Result<Plan, QueryError>> + Send,
+        plan: impl Future<Output = Result<Plan, QueryError>> + Send + 'static,
         format: &Format,
     ) -> PgWireResult<Response> {
         let deadline = self.engine.deadline(own_timeout(client));
-        let answer = async { self.engine.execute(deadline.bound(plan).await?, deadline).await };
-        let answer = answer.await.map_err(|error| refusal(&error))?;
+        let answer = self.engine.execute(plan, deadline).await.map_err(|error| refusal(&error))?;
         let options = Arc::new(FormatOptions::from_client_metadata(client.metadata()));
         rows(answer, format, &options)
     }
@@ -98,14 +97,16 @@ impl SimpleQueryHandler for Session {
         'statements: for statement in statements {
             check_settings(&statement)?;
             let context = self.engine.statement();
+            let session = context.session();
             for hook in self.hooks.iter() {
-                let answered = hook.handle_simple_query(&statement, context.context(), client);
+                let answered = hook.handle_simple_query(&statement, &session, client);
                 if let Some(response) = answered.await {
                     responses.push(response?);
                     continue 'statements;
                 }
             }
-            let plan = self.engine.on_query_threads(async move { context.plan(statement).await });
+            let sql = statement.to_string();
+            let plan = async move { context.plan(&sql, || Ok(statement)).await };
             responses.push(self.run(client, plan, &Format::UnifiedText).await?);
         }
         Ok(responses)
@@ -138,20 +139,24 @@ impl ExtendedQueryHandler for Session {
         let types: Vec<Option<&DataType>> = types.iter().map(Option::as_ref).collect();
         let parameters: ParamValues = deserialize_parameters(portal, &types)?;
         let context = self.engine.statement();
+        let session = context.session();
         for hook in self.hooks.iter() {
             let answered =
-                hook.handle_extended_query(statement, plan, &parameters, context.context(), client);
+                hook.handle_extended_query(statement, plan, &parameters, &session, client);
             if let Some(response) = answered.await {
                 return response;
             }
         }
         let statement = statement.clone();
+        let fixed = types.is_empty();
         let work = async move {
+            if fixed {
+                return context.plan(&statement.to_string(), || Ok(statement)).await;
+            }
             let plan = context.logical(statement).await?;
             context.physical_with(plan, &parameters).await
         };
-        let plan = self.engine.on_query_threads(work);
-        self.run(client, plan, &portal.result_column_format).await
+        self.run(client, work, &portal.result_column_format).await
     }
 }
 
@@ -184,8 +189,9 @@ impl QueryParser for Preparer {
         }
         check_settings(&statement)?;
         let context = self.engine.statement();
+        let session = context.session();
         for hook in self.hooks.iter() {
-            let answered = hook.handle_extended_parse_query(&statement, context.context(), client);
+            let answered = hook.handle_extended_parse_query(&statement, &session, client);
             if let Some(plan) = answered.await {
                 return Ok(Some(Prepared { statement, plan: plan? }));
             }

@@ -37,6 +37,11 @@ impl TableView {
         Self { table, schema, columns }
     }
 
+    /// The same columns of the table in another snapshot.
+    pub(crate) fn over(&self, table: Arc<TableSnapshot>) -> Self {
+        Self { table, schema: Arc::clone(&self.schema), columns: self.columns.clone() }
+    }
+
     pub(crate) fn table(&self) -> &Arc<TableSnapshot> {
         &self.table
     }

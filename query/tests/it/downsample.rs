@@ -72,7 +72,7 @@ const BUCKETS: [&str; 9] = [
     "to_timestamp(floor(extract(epoch from time)/60)*60)",
 ];
 
-const AGGREGATES: [&str; 18] = [
+const AGGREGATES: [&str; 24] = [
     "count(*)",
     "count(util)",
     "min(util)",
@@ -91,6 +91,12 @@ const AGGREGATES: [&str; 18] = [
     "avg(temp)",
     "min(temp)",
     "max(time)",
+    "first(util, time)",
+    "last(temp, time)",
+    "last(power, time)",
+    "increase(util)",
+    "increase(power)",
+    "delta(active)",
 ];
 
 /// Where a group is one series, its first and last row are certain.
@@ -146,7 +152,7 @@ impl Asked {
 fn asked() -> impl Strategy<Value = Asked> {
     let bucket = prop::option::weighted(0.8, prop::sample::select(BUCKETS.to_vec()));
     let tags = subsequence(vec!["node", "gpu", "model"], 0..=3);
-    let aggregates = subsequence(AGGREGATES.to_vec(), 1..6);
+    let aggregates = subsequence(AGGREGATES.to_vec(), 1..8);
     let ends = subsequence(OF_ONE_SERIES.to_vec(), 0..=2);
     let filters = subsequence(FILTERS.to_vec(), 0..4);
     (bucket, tags, aggregates, ends, filters).prop_map(
