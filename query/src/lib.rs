@@ -26,5 +26,5 @@ pub use error::{QueryError, QueryErrorKind};
 pub use exact::{Ask, ExactAggregate, ExactSums};
 pub use http::http_routes;
 pub use postgres::serve_postgres;
-pub use scan::{BufferExec, ResolveExec, TableView};
+pub use scan::{BufferExec, ChunkExec, ResolveExec, TableView};
 pub use types::{DECIMALS, sql_schema};

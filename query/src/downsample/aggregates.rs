@@ -94,18 +94,14 @@ impl Names<'_> {
     pub(super) fn tag(self, expr: &Expr) -> Option<usize> {
         let Expr::Column(column) = expr else { return None };
         let number = self.number(column)?;
-        (1..self.first_field()).contains(&number).then_some(number)
-    }
-
-    pub(super) fn first_field(self) -> usize {
-        1 + self.0.identity.len() + self.0.attributes.len()
+        (1..self.0.first_field()).contains(&number).then_some(number)
     }
 
     fn input(self, expr: &Expr) -> Option<Input> {
         let Expr::Column(column) = expr else { return None };
         match self.number(column)? {
             0 => Some(Input::Time),
-            number if number >= self.first_field() => Some(Input::Field(number)),
+            number if number >= self.0.first_field() => Some(Input::Field(number)),
             _ => None,
         }
     }

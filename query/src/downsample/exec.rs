@@ -4,7 +4,6 @@ use super::bucket::Bucket;
 use super::combine::Combined;
 use super::partial::{InputPlan, Partial};
 use super::piece::{Numbers, Piece, Reading};
-use super::prune::Wanted;
 use super::question::{Key, Question};
 use super::units::{Unit, units_of};
 use crate::scan::{ChunkOpener, FilePiece};
@@ -38,7 +37,6 @@ pub(super) struct Work {
     pub bucket: Option<Bucket>,
     pub opener: ChunkOpener,
     pub files: Vec<FilePiece>,
-    pub wanted: Vec<Wanted>,
     /// The table's columns in stored types.
     pub stored: SchemaRef,
     pub reading: Reading,
@@ -97,8 +95,7 @@ impl ExecutionPlan for DownsampleExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        let reading = &self.work.reading;
-        let filters = reading.tag_filter.iter().chain(reading.row_filter.iter().map(|f| &f.expr));
+        let filters = self.work.reading.choice.filters();
         for expr in filters.chain(self.work.bucket.iter().map(|bucket| &bucket.expr)) {
             if f(expr)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
@@ -172,7 +169,7 @@ impl Run {
         plans: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Vec<RecordBatch>> {
         let work = &self.work;
-        let mut units = units_of(&work.files, &work.opener, &work.wanted).await?;
+        let mut units = units_of(&work.files, &work.opener, &work.reading.choice).await?;
         units.extend(plans.into_iter().flat_map(|plan| {
             let partitions = plan.output_partitioning().partition_count();
             (0..partitions).map(move |partition| Unit::Plan { plan: Arc::clone(&plan), partition })

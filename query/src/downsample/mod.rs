@@ -33,7 +33,6 @@ mod node;
 mod partial;
 mod piece;
 mod planner;
-mod prune;
 mod question;
 mod rule;
 mod units;

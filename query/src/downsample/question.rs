@@ -1,6 +1,6 @@
 //! What a statement asks of one table: buckets, tags, aggregates and which rows.
 
-use super::aggregates::{Ask, Input, Names};
+use super::aggregates::{Ask, Input};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, col, lit};
@@ -81,22 +81,6 @@ impl Question {
         inputs
     }
 
-    /// The filters that tags alone decide, and the others.
-    pub(super) fn filters_apart(&self) -> (Vec<Expr>, Vec<Expr>) {
-        let names = Names(&self.table.schema);
-        let over_tags = |filter: &&Expr| {
-            filter.column_refs().iter().all(|column| {
-                names
-                    .number(column)
-                    .is_some_and(|number| (1..names.first_field()).contains(&number))
-            })
-        };
-        let (tags, rows): (Vec<_>, Vec<_>) = self.filters.iter().partition(over_tags);
-        (tags.into_iter().cloned().collect(), rows.into_iter().cloned().collect())
-    }
-}
-
-impl Question {
     /// The range of times as filters.
     pub(super) fn time_filters(&self) -> Vec<Expr> {
         let stored = self.table.schema.arrow();

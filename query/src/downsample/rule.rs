@@ -9,10 +9,10 @@ use super::aggregates::Names;
 use super::bucket::{Bucket, suggested};
 use super::node::DownsampleNode;
 use super::question::{Key, Question};
-use crate::scan::{TableView, times_apart, unqualified};
+use crate::scan::{TableView, is_calm, times_apart, unqualified};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -109,26 +109,9 @@ impl Descent {
             once.extend((!once.contains(part)).then(|| part.clone()));
             once
         });
-        let settled = self.filters.iter().all(is_settled);
-        Ok(settled.then(|| (self, Arc::clone(view.table()))))
+        let calm = self.filters.iter().all(is_calm);
+        Ok(calm.then(|| (self, Arc::clone(view.table()))))
     }
-}
-
-/// Whether an expression can be evaluated over rows alone, with the same answer each time.
-fn is_settled(expr: &Expr) -> bool {
-    let mut settled = !expr.is_volatile();
-    let walked = expr.apply(|part| {
-        settled &= !matches!(
-            part,
-            Expr::Placeholder(_)
-                | Expr::OuterReferenceColumn(..)
-                | Expr::ScalarSubquery(_)
-                | Expr::InSubquery(_)
-                | Expr::Exists(_)
-        );
-        Ok(TreeNodeRecursion::Continue)
-    });
-    walked.is_ok() && settled
 }
 
 fn question(aggregate: &Aggregate) -> Result<Option<Question>> {
@@ -160,7 +143,7 @@ fn key(expr: &Expr, table: &TableSnapshot, asked: TimeRange) -> Result<Option<Ke
     if let Some(number) = Names(&table.schema).tag(&expr) {
         return Ok(Some(Key::Tag(number)));
     }
-    let Some(found) = suggested(&expr).filter(|_| is_settled(&expr)) else {
+    let Some(found) = suggested(&expr).filter(|_| !expr.is_volatile()) else {
         return Ok(None);
     };
     let key = Key::Bucket { expr, grid: found.grid, certain: found.certain };

@@ -1,15 +1,11 @@
 //! What there is to read, cut into units that threads take one after another.
 
-use super::piece::{Cuts, Numbers, Piece, Reading, stretches, times};
-use super::prune::{Wanted, can_hold};
-use crate::scan::{Chunk, ChunkFile, ChunkOpener, FilePiece, TagRuns};
-use arrow::array::ArrayRef;
+use super::piece::{Numbers, Piece, Reading, stretches};
+use crate::scan::{Choice, ChunkFile, ChunkOpener, Cuts, FilePiece, can_hold};
 use arrow::datatypes::SchemaRef;
-use datafusion::common::internal_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_plan::ExecutionPlan;
-use futures::{StreamExt, TryStreamExt, future::try_join_all};
-use std::ops::Range;
+use futures::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use warpline_storage::TimeRange;
 
@@ -39,7 +35,7 @@ pub(super) enum Unit {
 pub(super) async fn units_of(
     files: &[FilePiece],
     opener: &ChunkOpener,
-    wanted: &[Wanted],
+    choice: &Choice,
 ) -> Result<Vec<Unit>> {
     let opened = futures::stream::iter(files.iter().cloned())
         .map(|piece| async move {
@@ -47,13 +43,13 @@ pub(super) async fn units_of(
             Ok::<_, DataFusionError>(Arc::new(OpenFile { file, ranges: piece.ranges }))
         })
         .buffered(FILES_AHEAD);
-    let units = opened.map_ok(|file| units_of_file(&file, wanted));
+    let units = opened.map_ok(|file| units_of_file(&file, choice));
     Ok(units.try_collect::<Vec<_>>().await?.concat())
 }
 
-fn units_of_file(file: &Arc<OpenFile>, wanted: &[Wanted]) -> Vec<Unit> {
+fn units_of_file(file: &Arc<OpenFile>, choice: &Choice) -> Vec<Unit> {
     let row_groups = file.file.footer().row_groups().iter().enumerate();
-    let holding = row_groups.filter(|(_, group)| can_hold(group, &file.ranges, wanted));
+    let holding = row_groups.filter(|(_, group)| can_hold(group, &file.ranges, &choice.wanted));
     let units = holding.flat_map(|(row_group, _)| {
         let parts = (file.file.rows(row_group) / UNIT_ROWS).max(1);
         let unit = move |part| Unit::Rows { file: Arc::clone(file), row_group, part, parts };
@@ -71,51 +67,20 @@ impl OpenFile {
         schema: &SchemaRef,
         (reading, numbers): (&Reading, &Numbers),
     ) -> Result<Option<Piece>> {
-        let rows = self.file.rows(row_group);
-        let tags = self.tags(row_group, reading, schema).await?;
-        let cuts = Cuts::of(&tags, rows as u32);
-        let own =
-            |part: usize| cuts.ends.partition_point(|end| (*end as usize) <= rows * part / parts);
-        let own: Range<usize> =
-            own(part)..if part + 1 == parts { cuts.ends.len() } else { own(part + 1) };
-        let chosen = cuts.passing(&tags, reading, own)?;
+        let choice = &reading.choice;
+        let tags = self.file.tags(row_group, &choice.tags, schema).await?;
+        let cuts = Cuts::of(&tags, self.file.rows(row_group) as u32);
+        let chosen = choice.passing(&tags, &cuts, cuts.part(part, parts))?;
         if chosen.is_empty() {
             return Ok(None);
         }
-        let times = times(&self.values(row_group, schema, 0).await?);
+        let times = self.file.times(row_group, schema).await?;
         let found = stretches(&tags, &cuts, &chosen, (&times, &self.ranges), (reading, numbers));
         if found.is_empty() {
             return Ok(None);
         }
-        let fields = reading.fields.iter().map(|field| self.values(row_group, schema, *field));
-        let piece = Piece { times, fields: try_join_all(fields).await?, stretches: found };
+        let fields = self.file.fields(row_group, &choice.fields, schema).await?;
+        let piece = Piece { times, fields, stretches: found };
         piece.filtered(&tags, reading).map(Some)
-    }
-
-    async fn tags(
-        &self,
-        row_group: usize,
-        reading: &Reading,
-        schema: &SchemaRef,
-    ) -> Result<Vec<Arc<TagRuns>>> {
-        try_join_all(reading.tags.iter().map(|tag| async {
-            match self.file.chunk(row_group, schema.field(*tag)).await? {
-                Chunk::Tag(runs) => Ok(runs),
-                Chunk::Values(_) => internal_err!("a tag is stored as a dictionary"),
-            }
-        }))
-        .await
-    }
-
-    async fn values(
-        &self,
-        row_group: usize,
-        schema: &SchemaRef,
-        column: usize,
-    ) -> Result<ArrayRef> {
-        match self.file.chunk(row_group, schema.field(column)).await? {
-            Chunk::Values(values) => Ok(values),
-            Chunk::Tag(_) => internal_err!("time and fields are stored as values"),
-        }
     }
 }

@@ -7,9 +7,10 @@
 use super::footers::TypedFiles;
 use super::plan::partitioned;
 use super::runs::TagRuns;
-use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, new_null_array};
+use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::internal_err;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::{DataFusionError, Result};
@@ -19,6 +20,7 @@ use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::fmt;
@@ -121,7 +123,7 @@ impl ChunkFile {
 
     /// The column that `field` of the table is in this row group; NULL throughout where the file
     /// is older than the column.
-    pub(crate) async fn chunk(&self, row_group: usize, field: &Field) -> Result<Chunk> {
+    async fn chunk(&self, row_group: usize, field: &Field) -> Result<Chunk> {
         let Ok(column) = self.footer.schema().index_of(field.name()) else {
             return chunk(new_null_array(field.data_type(), self.rows(row_group)));
         };
@@ -129,6 +131,60 @@ impl ChunkFile {
         let name = ChunkName { file, row_group, column: field.name().clone() };
         let decoded = self.decode(row_group, column);
         self.opener.chunks.kept.get_or_insert_async(&name, decoded).await
+    }
+
+    /// Tags by their numbers in the table's schema, which `stored` is.
+    pub(crate) async fn tags(
+        &self,
+        row_group: usize,
+        tags: &[usize],
+        stored: &SchemaRef,
+    ) -> Result<Vec<Arc<TagRuns>>> {
+        try_join_all(tags.iter().map(|tag| async {
+            match self.chunk(row_group, stored.field(*tag)).await? {
+                Chunk::Tag(runs) => Ok(runs),
+                Chunk::Values(_) => internal_err!("a tag is stored as a dictionary"),
+            }
+        }))
+        .await
+    }
+
+    pub(crate) async fn times(
+        &self,
+        row_group: usize,
+        stored: &SchemaRef,
+    ) -> Result<ScalarBuffer<i64>> {
+        let times = self.values(row_group, stored.field(0)).await?;
+        Ok(times.as_primitive::<TimestampMicrosecondType>().values().clone())
+    }
+
+    pub(crate) async fn fields(
+        &self,
+        row_group: usize,
+        fields: &[usize],
+        stored: &SchemaRef,
+    ) -> Result<Vec<ArrayRef>> {
+        try_join_all(fields.iter().map(|field| self.values(row_group, stored.field(*field)))).await
+    }
+
+    /// Any column row by row.
+    pub(super) async fn column(
+        &self,
+        row_group: usize,
+        column: usize,
+        stored: &SchemaRef,
+    ) -> Result<ArrayRef> {
+        Ok(match self.chunk(row_group, stored.field(column)).await? {
+            Chunk::Values(values) => values,
+            Chunk::Tag(runs) => runs.rows(0..self.rows(row_group) as u32),
+        })
+    }
+
+    async fn values(&self, row_group: usize, field: &Field) -> Result<ArrayRef> {
+        match self.chunk(row_group, field).await? {
+            Chunk::Values(values) => Ok(values),
+            Chunk::Tag(_) => internal_err!("time and fields are stored as values"),
+        }
     }
 
     async fn decode(&self, row_group: usize, column: usize) -> Result<Chunk> {
@@ -147,6 +203,11 @@ impl ChunkFile {
         };
         chunk(Arc::clone(batch.column(0)))
     }
+}
+
+/// Times as a column.
+pub(super) fn time_column(times: &ScalarBuffer<i64>) -> ArrayRef {
+    Arc::new(TimestampMicrosecondArray::new(times.clone(), None).with_timezone("UTC"))
 }
 
 /// A stored column as it is worked on: bytes become 16-bit integers, tags become runs.

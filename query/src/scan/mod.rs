@@ -12,19 +12,27 @@
 
 mod boxes;
 mod buffer;
+mod choice;
+mod chunked;
 mod chunks;
+mod cuts;
 mod footers;
 mod plan;
 mod provider;
+mod prune;
 mod resolve;
 mod runs;
 mod sources;
 mod times;
 
 pub use buffer::BufferExec;
+pub(crate) use choice::{Choice, is_calm};
+pub use chunked::ChunkExec;
 pub(crate) use chunks::{Chunk, ChunkFile, ChunkOpener, Chunks, chunk};
+pub(crate) use cuts::{Cuts, within};
 pub(crate) use footers::Footers;
 pub use provider::TableView;
+pub(crate) use prune::can_hold;
 pub use resolve::ResolveExec;
 pub(crate) use runs::TagRuns;
 pub(crate) use sources::{FilePiece, Sources, unqualified};

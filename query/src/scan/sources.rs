@@ -3,12 +3,14 @@
 
 use super::boxes::{contested, outside};
 use super::buffer::BufferExec;
+use super::choice::{Choice, is_calm};
+use super::chunked::{ChunkExec, Chunked};
 use super::plan::{
     FileReader, filtered, key_columns, lies_in_one, meets_any, outside_of, projected, runs_of,
     within,
 };
 use super::resolve::{ResolveExec, key_ordering};
-use super::times::asked_times;
+use super::times::times_apart;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -36,6 +38,8 @@ pub(crate) struct Sources<'a> {
     files: Vec<&'a Arc<DataFile>>,
     boxes: Vec<TimeRange>,
     state: &'a dyn Session,
+    /// Filters that say more than `asked`.
+    rest: Vec<Expr>,
     key_filter: Option<Expr>,
     /// What resolution reads: the key and `columns`, ascending.
     keyed: Vec<usize>,
@@ -65,7 +69,8 @@ impl<'a> Sources<'a> {
         columns: Vec<usize>,
         filters: &[Expr],
     ) -> Result<Self> {
-        let asked = asked_times(filters);
+        let filters: Vec<Expr> = filters.iter().cloned().map(unqualified).collect::<Result<_>>()?;
+        let (asked, rest) = times_apart(&filters);
         let mut files: Vec<_> = table.files.iter().filter(|f| f.times.meets(asked)).collect();
         files.sort_by_key(|file| file.order);
         let bare: Vec<&DataFile> = files.iter().map(AsRef::as_ref).collect();
@@ -74,21 +79,36 @@ impl<'a> Sources<'a> {
         keyed.extend(&columns);
         keyed.sort_unstable();
         keyed.dedup();
-        let key_filter = key_filter(table, filters)?;
+        let key_filter = key_filter(table, &filters);
         let reader = FileReader::new(table, Arc::clone(schema), state)?;
-        Ok(Self { table, schema, reader, columns, asked, files, boxes, state, key_filter, keyed })
+        Ok(Self {
+            table,
+            schema,
+            reader,
+            columns,
+            asked,
+            files,
+            boxes,
+            state,
+            rest,
+            key_filter,
+            keyed,
+        })
     }
 
     /// Everything as one plan.
     pub(crate) fn plan(&self, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
         let mut parts = Vec::new();
-        let free = self.free();
-        if !free.is_empty() {
-            parts.push(self.reader.unordered(&free, &self.columns, limit)?);
-        }
-        let partly = self.partly();
-        if !partly.is_empty() {
-            parts.push(self.rest_of(&partly)?);
+        if let Some(choice) = self.choice()? {
+            parts.extend(self.chunked(choice)?);
+        } else {
+            let (free, partly) = (self.free(), self.partly());
+            if !free.is_empty() {
+                parts.push(self.reader.unordered(&free, &self.columns, limit)?);
+            }
+            if !partly.is_empty() {
+                parts.push(self.rest_of(&partly)?);
+            }
         }
         parts.extend(self.memory_and_resolved()?);
         match parts.len() {
@@ -98,8 +118,40 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// What the filters choose, where they say more than a range of times.
+    fn choice(&self) -> Result<Option<Choice>> {
+        let filters: Vec<Expr> =
+            self.rest.iter().filter(|filter| is_calm(filter)).cloned().collect();
+        if filters.is_empty() {
+            return Ok(None);
+        }
+        let none = std::iter::empty();
+        Choice::of(&self.table.schema, &filters, none, self.state).map(Some)
+    }
+
+    /// The chosen rows of files, chunk by chunk.
+    fn chunked(&self, choice: Choice) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let files = self.file_pieces();
+        if files.is_empty() {
+            return Ok(None);
+        }
+        let work = Chunked {
+            opener: self.reader.opener(),
+            files,
+            choice,
+            stored: self.table.schema.arrow(),
+            columns: self.columns.clone(),
+            schema: Arc::new(self.schema.project(&self.columns)?),
+        };
+        Ok(Some(Arc::new(ChunkExec::new(work, self.reader.groups))))
+    }
+
     /// Everything apart, for a reader of its own.
     pub(crate) fn pieces(&self) -> Result<Pieces> {
+        Ok(Pieces { files: self.file_pieces(), plans: self.memory_and_resolved()? })
+    }
+
+    fn file_pieces(&self) -> Vec<FilePiece> {
         let whole = vec![self.asked];
         let rest = outside(&self.boxes, self.asked);
         let piece = |file: &Arc<DataFile>, ranges: &[TimeRange]| FilePiece {
@@ -108,8 +160,7 @@ impl<'a> Sources<'a> {
         };
         let free = self.free().into_iter().map(|file| piece(file, &whole));
         let partly = self.partly().into_iter().map(|file| piece(file, &rest));
-        let files = free.chain(partly).collect();
-        Ok(Pieces { files, plans: self.memory_and_resolved()? })
+        free.chain(partly).collect()
     }
 
     pub(crate) fn reader(&self) -> &FileReader<'a> {
@@ -207,12 +258,12 @@ impl<'a> Sources<'a> {
 }
 
 /// The filters over identity and time alone.
-fn key_filter(table: &TableSnapshot, filters: &[Expr]) -> Result<Option<Expr>> {
+fn key_filter(table: &TableSnapshot, filters: &[Expr]) -> Option<Expr> {
     let is_key = |name: &str| name == "time" || table.schema.identity.iter().any(|k| &**k == name);
     let over_keys = filters.iter().filter(|filter| {
         filter.column_refs().iter().all(|column| is_key(&column.name)) && !filter.is_volatile()
     });
-    conjunction(over_keys.cloned()).map(unqualified).transpose()
+    conjunction(over_keys.cloned())
 }
 
 /// The expression with columns by name alone.

@@ -51,6 +51,11 @@ impl TableSchema {
         }
     }
 
+    /// The number of the first field's column in the Arrow schema.
+    pub fn first_field(&self) -> usize {
+        1 + self.identity.len() + self.attributes.len()
+    }
+
     /// The names of the columns, in the order of the Arrow schema.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         let tags = self.identity.iter().chain(&self.attributes);

@@ -8,14 +8,14 @@ use warpline_storage::TimeRange;
 
 /// A tag that must have one of some values.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     column: String,
     values: Vec<String>,
 }
 
 /// What filters demand of single tags; other filters demand nothing here.
-pub(super) fn wanted(filters: &[Expr]) -> Vec<Wanted> {
-    filters.iter().filter_map(wanted_by).collect()
+pub(super) fn wanted(filters: Vec<&Expr>) -> Vec<Wanted> {
+    filters.into_iter().filter_map(wanted_by).collect()
 }
 
 fn wanted_by(filter: &Expr) -> Option<Wanted> {
@@ -50,7 +50,7 @@ fn text(expr: &Expr) -> Option<String> {
 }
 
 /// Whether a row group can hold a row in one of `ranges` with the `wanted` tags.
-pub(super) fn can_hold(
+pub(crate) fn can_hold(
     row_group: &RowGroupMetaData,
     ranges: &[TimeRange],
     wanted: &[Wanted],
@@ -86,14 +86,15 @@ mod tests {
 
     #[test]
     fn single_tags_are_known() {
-        let wanted = wanted(&[
+        let filters = [
             col("node").eq(lit("n1")),
             lit("3").eq(col("gpu")),
             col("rack").in_list(vec![lit("a"), lit("b")], false),
             col("rack").in_list(vec![lit("a")], true),
             col("node").not_eq(lit("n2")),
             col("node").eq(col("gpu")),
-        ]);
+        ];
+        let wanted = wanted(filters.iter().collect());
         let named: Vec<_> = wanted.iter().map(|w| (w.column.as_str(), w.values.len())).collect();
         assert_eq!(named, [("node", 1), ("gpu", 1), ("rack", 2)]);
     }
