@@ -15,8 +15,7 @@ use datafusion::common::internal_err;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::object_store::path::Path;
-use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use futures::TryStreamExt;
@@ -106,8 +105,7 @@ impl fmt::Debug for ChunkFile {
 impl ChunkOpener {
     pub(crate) async fn open(&self, file: &DataFile) -> Result<ChunkFile> {
         let (opener, file) = (self.clone(), partitioned(file));
-        let footer = self.files.open(file.clone())?.get_metadata(None).await?;
-        let footer = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())?;
+        let footer = self.files.open(file.clone())?.footer().await?;
         Ok(ChunkFile { opener, file, footer })
     }
 }

@@ -11,7 +11,7 @@ use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFact
 use datafusion::error::Result;
 use datafusion::object_store::ObjectStore;
 use datafusion::object_store::path::Path;
-use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema};
 use datafusion::parquet::errors::Result as ParquetResult;
@@ -21,48 +21,40 @@ use datafusion::parquet::file::metadata::{
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Footers by path, the newest read within a budget of memory.
-#[derive(Debug)]
-pub(crate) struct Footers {
-    budget: usize,
-    kept: Mutex<Kept>,
+/// What a footer is assumed to take when the cache is laid out.
+const TYPICAL_FOOTER_BYTES: usize = 32 << 10;
+
+#[derive(Clone, Debug)]
+struct Bytes;
+
+impl Weighter<Path, ArrowReaderMetadata> for Bytes {
+    /// The schema in Arrow's types is small beside the page index.
+    fn weight(&self, path: &Path, footer: &ArrowReaderMetadata) -> u64 {
+        (footer.metadata().memory_size() + path.as_ref().len()) as u64
+    }
 }
 
-#[derive(Debug, Default)]
-struct Kept {
-    by_path: HashMap<Path, Arc<ParquetMetaData>>,
-    order: VecDeque<Path>,
-    bytes: usize,
+/// Footers by path, with the schema they are read in, within a budget of memory.
+pub(crate) struct Footers {
+    kept: Cache<Path, ArrowReaderMetadata, Bytes>,
+}
+
+impl fmt::Debug for Footers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Footers").field("bytes", &self.kept.weight()).finish_non_exhaustive()
+    }
 }
 
 impl Footers {
     pub(crate) fn new(budget: usize) -> Self {
-        Self { budget, kept: Mutex::default() }
-    }
-
-    fn get(&self, path: &Path) -> Option<Arc<ParquetMetaData>> {
-        self.kept.lock().by_path.get(path).cloned()
-    }
-
-    fn keep(&self, path: Path, footer: Arc<ParquetMetaData>) {
-        let mut kept = self.kept.lock();
-        kept.bytes += footer.memory_size();
-        if let Some(replaced) = kept.by_path.insert(path.clone(), footer) {
-            kept.bytes -= replaced.memory_size();
-        } else {
-            kept.order.push_back(path);
-        }
-        while kept.bytes > self.budget {
-            let Some(oldest) = kept.order.pop_front() else { break };
-            if let Some(dropped) = kept.by_path.remove(&oldest) {
-                kept.bytes -= dropped.memory_size();
-            }
-        }
+        let items = (budget / TYPICAL_FOOTER_BYTES).max(1);
+        Self { kept: Cache::with_weighter(items, budget as u64, Bytes) }
     }
 }
 
@@ -134,23 +126,26 @@ impl AsyncFileReader for TypedFile {
         self.file.get_byte_ranges(ranges)
     }
 
-    /// Always with the page index, so that it is read once.
     fn get_metadata<'a>(
         &'a mut self,
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
-        async move {
-            if let Some(footer) = self.footers.get(&self.path) {
-                return Ok(footer);
-            }
-            let options =
-                ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-            let footer = self.file.get_metadata(Some(&options)).await?;
-            let footer = Arc::new(typed(&footer, &self.stored));
-            self.footers.keep(self.path.clone(), Arc::clone(&footer));
-            Ok(footer)
+        async move { Ok(Arc::clone(self.footer().await?.metadata())) }.boxed()
+    }
+}
+
+impl TypedFile {
+    /// Always with the page index, so that it is read once.
+    pub(super) async fn footer(&mut self) -> ParquetResult<ArrowReaderMetadata> {
+        if let Some(footer) = self.footers.kept.get(&self.path) {
+            return Ok(footer);
         }
-        .boxed()
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let footer = self.file.get_metadata(Some(&options)).await?;
+        let footer = Arc::new(typed(&footer, &self.stored));
+        let footer = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())?;
+        self.footers.kept.insert(self.path.clone(), footer.clone());
+        Ok(footer)
     }
 }
 
@@ -188,7 +183,6 @@ mod tests {
     use arrow::array::{ArrayRef, Decimal32Array, DictionaryArray, RecordBatch};
     use arrow::datatypes::Int32Type;
     use datafusion::parquet::arrow::ArrowWriter;
-    use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
     use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 
     #[test]

@@ -190,6 +190,35 @@ fn the_operator_answers_as_the_plan_it_replaces() {
     outcome.unwrap();
 }
 
+/// Filters that reach the scan, where whole row groups and runs are left out by them, against the
+/// same above a LIMIT, which they cannot pass.
+#[test]
+fn filters_choose_the_same_rows_wherever_they_are_applied() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let pair = runtime.block_on(Pair::new());
+    let mut runner = TestRunner::new(Config { cases: 16, ..Config::default() });
+    let filters = prop::collection::vec(subsequence(FILTERS.to_vec(), 1..4), 6);
+    let outcome = runner.run(&(files(), filters), |(files, filters)| {
+        runtime.block_on(async {
+            pair.show(&earlier(files)).await;
+            for filters in filters {
+                let filters = filters.join(" AND ");
+                let rows = |table: &str| {
+                    format!(
+                        "SELECT temp, gpu, time, util, node, model FROM {table} t WHERE {filters} \
+                             ORDER BY node, gpu, time"
+                    )
+                };
+                let below = ask(&pair.with, &rows("gpu")).await.unwrap();
+                let above = ask(&pair.with, &rows("(SELECT * FROM gpu LIMIT 1000000)")).await;
+                prop_assert_eq!(below, above.unwrap(), "{}", filters);
+            }
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}
+
 /// The value of `temp` in some rows.
 fn odd_temps(rows: &mut [Row]) {
     let odd = [f64::NAN, -f64::NAN, f64::INFINITY, -0.0, 0.0, f64::NEG_INFINITY];
