@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::execute_stream;
+use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt};
 use std::collections::VecDeque;
 use std::fmt;
@@ -112,12 +113,15 @@ impl Stream for Answer {
     }
 }
 
+/// A plan in the making; it is large, and moved about.
+pub(crate) type Planning = BoxFuture<'static, Result<Plan, QueryError>>;
+
 /// Plans a statement and runs it, in one go on one of the query threads: waking a thread costs as
 /// much as planning. A statement that fails before its first batch fails here, so that an answer's
 /// head can still say so.
 pub(crate) async fn run(
     threads: &Handle,
-    plan: impl Future<Output = Result<Plan, QueryError>> + Send + 'static,
+    plan: Planning,
     deadline: Deadline,
 ) -> Result<Answer, QueryError> {
     let (begin, head) = oneshot::channel();
@@ -144,7 +148,7 @@ struct Head {
 
 /// Sends the head, then batch after batch until the end or until nobody takes them any more.
 async fn drive(
-    plan: impl Future<Output = Result<Plan, QueryError>>,
+    plan: Planning,
     begin: oneshot::Sender<Head>,
     sender: mpsc::Sender<RecordBatch>,
 ) -> Result<(), QueryError> {

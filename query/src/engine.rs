@@ -1,6 +1,6 @@
 //! The engine: statements in, record batches out, on threads and memory of its own.
 
-use crate::answer::{Answer, Deadline, Work, run};
+use crate::answer::{Answer, Deadline, Planning, Work, run};
 use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SCHEMAS, SnapshotSchema, Source};
 use crate::downsample::DownsampleRule;
 use crate::error::{QueryError, QueryErrorKind};
@@ -10,7 +10,7 @@ use crate::named::Named;
 use crate::planner::Planner;
 use crate::plans::Plans;
 use crate::scan::{Chunks, Footers};
-use crate::statement::{Plan, Statement, parse_one};
+use crate::statement::{Statement, parse_one};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     SchemaProvider,
@@ -141,7 +141,7 @@ impl Engine {
             let parse = || parse_one(engine.parser(), &sql);
             engine.statement().plan(&sql, parse).await
         };
-        self.execute(plan, deadline).await
+        self.execute(Box::pin(plan), deadline).await
     }
 
     /// How many tasks work for queries at this moment.
@@ -157,7 +157,7 @@ impl Engine {
     /// Plans and runs; the answer's first batch is ready or the statement is done when it returns.
     pub(crate) async fn execute(
         &self,
-        plan: impl Future<Output = Result<Plan, QueryError>> + Send + 'static,
+        plan: Planning,
         deadline: Deadline,
     ) -> Result<Answer, QueryError> {
         run(self.runtime(), plan, deadline).await

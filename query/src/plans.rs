@@ -120,10 +120,10 @@ fn provider(scan: &TableScan, snapshot: &Snapshot) -> Result<Arc<dyn TableProvid
     if let Some(view) = TableView::of(scan) {
         return Ok(Arc::new(view.over(same(view.table(), snapshot)?)));
     }
-    match LatestView::of(scan) {
-        Some(view) => Ok(Arc::new(LatestView::new(same(view.table(), snapshot)?))),
-        None => exec_err!("{} is not one of our tables", scan.table_name),
-    }
+    let Some(view) = LatestView::of(scan) else {
+        return exec_err!("{} is not one of our tables", scan.table_name);
+    };
+    Ok(Arc::new(LatestView::new(same(view.table(), snapshot)?)))
 }
 
 /// The table of this name in a snapshot, if its schema is the same.

@@ -36,7 +36,7 @@ impl Combined {
         let shown = |values, present| T::shown(values, present, plan.field_type);
         let points = |points: Vec<Option<Point<T>>>| {
             let value = |point: &Option<Point<T>>| point.and_then(|point| point.value);
-            let present = NullBuffer::from_iter(points.iter().map(|p| value(p).is_some()));
+            let present: NullBuffer = points.iter().map(|p| value(p).is_some()).collect();
             let values = points.iter().map(|point| value(point).unwrap_or_default()).collect();
             shown(values, Some(present).filter(|present| present.null_count() > 0))
         };
@@ -141,7 +141,7 @@ fn larger<T: Lane>(one: Option<T>, other: Option<T>) -> bool {
 }
 
 fn present(counts: &[u64]) -> Option<NullBuffer> {
-    counts.contains(&0).then(|| NullBuffer::from_iter(counts.iter().map(|count| *count > 0)))
+    counts.contains(&0).then(|| counts.iter().map(|count| *count > 0).collect())
 }
 
 fn whole(counts: &[u64]) -> ArrayRef {

@@ -148,7 +148,7 @@ fn divided(quotient: &Expr) -> Option<Suggestion> {
         _ => return None,
     };
     let width = seconds * MICROS_PER_SECOND as f64;
-    let whole = width.is_finite() && width >= 1.0 && width <= 1e17 && width.fract() == 0.0;
+    let whole = (1.0..=1e17).contains(&width) && width.fract() == 0.0;
     let seconds = match &**left {
         Expr::Cast(cast) if cast.field.data_type() == &DataType::Int64 => &cast.expr,
         Expr::Cast(cast) if cast.field.data_type() == &DataType::Float64 => &cast.expr,

@@ -139,7 +139,7 @@ impl ExecutionPlan for DownsampleExec {
         let (plans, schema) = (self.plans.clone(), Arc::clone(&self.work.schema));
         let answer = async move {
             let batches = Arc::new(run).answer(plans).await?;
-            batches.iter().for_each(|batch| metrics.record_output(batch.num_rows()));
+            metrics.record_output(batches.iter().map(RecordBatch::num_rows).sum());
             Ok::<_, DataFusionError>(futures::stream::iter(batches.into_iter().map(Ok)))
         };
         let stream = futures::stream::once(answer).try_flatten();
@@ -232,12 +232,11 @@ impl Run {
         self.memory.try_grow(self.numbers.groups.bytes() + self.numbers.series.bytes())?;
         let Work { question, bucket, inputs, schema, .. } = &*self.work;
         let mut tag = 0;
-        let keys = question.keys.iter().map(|key| match (key, bucket) {
-            (Key::Bucket { .. }, Some(bucket)) => {
+        let keys = question.keys.iter().map(|key| {
+            if let (Key::Bucket { .. }, Some(bucket)) = (key, bucket) {
                 let starts = combined.numbers().iter().map(|number| bucket.grid.start(*number));
                 bucket.evaluate(starts.collect())
-            }
-            _ => {
+            } else {
                 tag += 1;
                 Ok(combined.tag(&self.numbers.groups, tag - 1))
             }

@@ -42,7 +42,7 @@ pub(super) enum Totals {
 }
 
 macro_rules! integers {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $double:expr),*) => {$(
         impl Lane for $type {
             type Total = i128;
 
@@ -77,7 +77,7 @@ macro_rules! integers {
             ) -> ArrayRef {
                 if let FieldType::Decimal { decimals, .. } = field_type {
                     let power = power_of_ten(decimals);
-                    let values = values.into_iter().map(|value| value as f64 / power);
+                    let values = values.into_iter().map(|value| $double(value) / power);
                     Arc::new(Float64Array::new(values.collect(), present))
                 } else {
                     let values = values.into_iter().map(i64::from).collect();
@@ -88,7 +88,7 @@ macro_rules! integers {
     )*};
 }
 
-integers!(i16, i32, i64);
+integers!(i16: f64::from, i32: f64::from, i64: |value| value as f64);
 
 impl Lane for f64 {
     type Total = f64;

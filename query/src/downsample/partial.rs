@@ -12,6 +12,7 @@ use warpline_storage::model::FieldType;
 
 /// What is asked of an input in all.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each asks for columns of its own")]
 pub(super) struct Needs {
     /// Count, min, max, sum.
     pub spread: bool,

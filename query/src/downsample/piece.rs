@@ -58,9 +58,10 @@ pub(super) fn stretches(
         let group = *known
             .entry(own)
             .or_insert_with(|| numbers.groups.number(reading.group.iter().map(|p| value(*p))));
-        let series = match reading.by_series {
-            true => numbers.series.number((0..reading.identity).map(value)),
-            false => 0,
+        let series = if reading.by_series {
+            numbers.series.number((0..reading.identity).map(value))
+        } else {
+            0
         };
         let rows = cuts.rows(*cut);
         let pieces = ranges.iter().map(|range| within(times, &rows, *range));

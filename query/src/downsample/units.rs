@@ -37,13 +37,13 @@ pub(super) async fn units_of(
     opener: &ChunkOpener,
     choice: &Choice,
 ) -> Result<Vec<Unit>> {
-    let opened = futures::stream::iter(files.iter().cloned())
+    let files_open = futures::stream::iter(files.iter().cloned())
         .map(|piece| async move {
             let file = opener.open(&piece.file).await?;
             Ok::<_, DataFusionError>(Arc::new(OpenFile { file, ranges: piece.ranges }))
         })
         .buffered(FILES_AHEAD);
-    let units = opened.map_ok(|file| units_of_file(&file, choice));
+    let units = files_open.map_ok(|file| units_of_file(&file, choice));
     Ok(units.try_collect::<Vec<_>>().await?.concat())
 }
 

@@ -138,7 +138,7 @@ async fn sums_of_fields_are_exact_wherever_they_stand() {
         "SELECT node, time, increase(energy) FROM gpu GROUP BY GROUPING SETS ((node), (time))",
     ];
     for sql in exact {
-        let names = names(&engine, sql).await;
+        let names = Box::pin(names(&engine, sql)).await;
         assert!(!names.iter().any(|name| name == "sum" || name == "avg"), "{sql}: {names:?}");
         assert!(names.iter().any(|name| name.starts_with("exact_")), "{sql}: {names:?}");
     }
@@ -160,7 +160,7 @@ async fn expressions_follow_float_rules_and_narrow_decimals_are_widened() {
         "SELECT prom_rate(power, '1 minute'), m4(util, time), first(load, time) FROM gpu",
     ];
     for sql in own {
-        let names = names(&engine, sql).await;
+        let names = Box::pin(names(&engine, sql)).await;
         assert!(!names.iter().any(|name| name.starts_with("exact_")), "{sql}: {names:?}");
     }
 }

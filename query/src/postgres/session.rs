@@ -2,9 +2,10 @@
 
 use super::parameters::parameter_types;
 use super::respond::{refusal, row_fields, rows};
+use crate::answer::Planning;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
-use crate::statement::{Plan, parse};
+use crate::statement::parse;
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::ParamValues;
@@ -53,7 +54,7 @@ impl Session {
     async fn run(
         &self,
         client: &(impl ClientInfo + Sync),
-        plan: impl Future<Output = Result<Plan, QueryError>> + Send + 'static,
+        plan: Planning,
         format: &Format,
     ) -> PgWireResult<Response> {
         let deadline = self.engine.deadline(own_timeout(client));
@@ -107,7 +108,7 @@ impl SimpleQueryHandler for Session {
             }
             let sql = statement.to_string();
             let plan = async move { context.plan(&sql, || Ok(statement)).await };
-            responses.push(self.run(client, plan, &Format::UnifiedText).await?);
+            responses.push(self.run(client, Box::pin(plan), &Format::UnifiedText).await?);
         }
         Ok(responses)
     }
@@ -156,7 +157,7 @@ impl ExtendedQueryHandler for Session {
             let plan = context.logical(statement).await?;
             context.physical_with(plan, &parameters).await
         };
-        self.run(client, work, &portal.result_column_format).await
+        self.run(client, Box::pin(work), &portal.result_column_format).await
     }
 }
 

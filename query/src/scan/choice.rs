@@ -64,7 +64,7 @@ pub(crate) fn is_calm(filter: &Expr) -> bool {
     let walked = filter.apply(|part| {
         calm &= match part {
             Expr::BinaryExpr(binary) => is_calm_operator(binary.op),
-            Expr::ScalarFunction(call) => CALM_FUNCTIONS.contains(&call.func.name()),
+            Expr::ScalarFunction(function) => CALM_FUNCTIONS.contains(&function.func.name()),
             Expr::Cast(cast) => {
                 let target = cast.field.data_type();
                 target.is_string()
@@ -94,12 +94,11 @@ fn is_calm_operator(op: Operator) -> bool {
         NotEq, NotILikeMatch, NotLikeMatch, Or, RegexIMatch, RegexMatch, RegexNotIMatch,
         RegexNotMatch,
     };
-    match op {
-        And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom => true,
-        LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch => true,
-        RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch => true,
-        _ => false,
-    }
+    let compares =
+        matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom);
+    let matches_like = matches!(op, LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch);
+    let matches_regex = matches!(op, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch);
+    matches!(op, And | Or) || compares || matches_like || matches_regex
 }
 
 fn is_column(expr: &Expr) -> bool {

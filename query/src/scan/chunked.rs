@@ -216,15 +216,14 @@ impl Chunked {
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.columns.len());
         for (column, field) in self.columns.iter().zip(self.schema.fields()) {
             let known = self.choice.tags.iter().position(|tag| tag == column);
-            let stored = match known {
-                Some(place) => tags[place].rows(span.clone()),
-                None => {
-                    let whole = match column {
-                        0 => time_column(times),
-                        _ => file.column(row_group, *column, &self.stored).await?,
-                    };
-                    whole.slice(span.start as usize, span.len())
-                }
+            let stored = if let Some(place) = known {
+                tags[place].rows(span.clone())
+            } else {
+                let whole = match column {
+                    0 => time_column(times),
+                    _ => file.column(row_group, *column, &self.stored).await?,
+                };
+                whole.slice(span.start as usize, span.len())
             };
             columns.push(cast(&filter(&stored, &mask)?, field.data_type())?);
         }

@@ -30,8 +30,8 @@ impl TableView {
     /// With the key columns and those that a statement names.
     pub(crate) fn named(table: Arc<TableSnapshot>, named: &Named) -> Self {
         let keys = table.schema.identity.len();
-        let names = table.schema.column_names().enumerate();
-        let wanted = names.filter(|(number, name)| *number <= keys || named.has(name));
+        let all = table.schema.column_names().enumerate();
+        let wanted = all.filter(|(number, name)| *number <= keys || named.has(name));
         let columns: Vec<usize> = wanted.map(|(number, _)| number).collect();
         let schema = sql_columns(&table.schema, &columns);
         Self { table, schema, columns }

@@ -234,7 +234,9 @@ fn nan_is_the_largest_value() {
     let pair = runtime.block_on(Pair::new());
     let mut runner = TestRunner::new(Config { cases: 16, ..Config::default() });
     let outcome = runner.run(&files(), |mut files| {
-        files.iter_mut().for_each(|file| odd_temps(&mut file.rows));
+        for file in &mut files {
+            odd_temps(&mut file.rows);
+        }
         runtime.block_on(async {
             pair.show(&files).await;
             let mut wanted: BTreeMap<String, Vec<f64>> = BTreeMap::new();
