@@ -1,11 +1,12 @@
 //! Which aggregate functions the operator answers, and over which columns.
 
+use super::quantile::Share;
 use crate::exact::{ExactAggregate, Measure};
-use datafusion::common::Column;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::{Expr, SortExpr};
 use std::fmt;
-use warpline_storage::model::TableSchema;
+use warpline_storage::model::{FieldType, TableSchema};
 
 /// A column that numbers can be reduced in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,6 +38,8 @@ pub(super) enum Ask {
     /// Steps between consecutive values of a series, a counter's resets included, or signed.
     Increase(Input),
     Delta(Input),
+    /// `percentile_cont` over doubles.
+    Quantile(Input, Share),
 }
 
 impl Ask {
@@ -54,7 +57,8 @@ impl Ask {
             | Self::First(input)
             | Self::Last(input)
             | Self::Increase(input)
-            | Self::Delta(input) => Some(input),
+            | Self::Delta(input)
+            | Self::Quantile(input, _) => Some(input),
         }
     }
 }
@@ -75,6 +79,7 @@ impl fmt::Display for Ask {
             Self::Last(_) => "last",
             Self::Increase(_) => "increase",
             Self::Delta(_) => "delta",
+            Self::Quantile(..) => "percentile_cont",
         };
         f.write_str(word)
     }
@@ -146,6 +151,13 @@ impl Names<'_> {
                     (false, true) => Ask::Last(of),
                 })
             }
+            ("percentile_cont", [of, Expr::Literal(share, _)], [by])
+                if by.asc && by.expr == *of =>
+            {
+                let ScalarValue::Float64(Some(share)) = share else { return None };
+                let of = self.input(of).filter(|of| self.is_double(*of))?;
+                Some(Ask::Quantile(of, Share::new(*share)?))
+            }
             ("first", [of, time], []) if self.is_time(time) => self.input(of).map(Ask::First),
             ("last", [of, time], []) if self.is_time(time) => self.input(of).map(Ask::Last),
             (name @ ("increase" | "delta"), [of, time, keys @ ..], [])
@@ -156,6 +168,13 @@ impl Names<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Whether SQL sees the column as DOUBLE.
+    fn is_double(self, input: Input) -> bool {
+        let Input::Field(number) = input else { return false };
+        let field = &self.0.fields[number - self.0.first_field()];
+        matches!(field.field_type, FieldType::Float64 | FieldType::Decimal { .. })
     }
 
     fn is_time(self, expr: &Expr) -> bool {

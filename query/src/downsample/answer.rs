@@ -4,6 +4,7 @@ use super::aggregates::{Ask, Input};
 use super::combine::Combined;
 use super::lane::{Lane, Totals};
 use super::partial::{InputPlan, InputTable, Point, Table};
+use super::quantile::quantiles;
 use crate::exact::{Measure, Total, bigint};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::buffer::NullBuffer;
@@ -57,6 +58,12 @@ impl Combined {
             Ask::LastRow(_) => points(fold.points(|t| &t.last_row, Ordering::Greater, true)),
             Ask::First(_) => points(fold.points(|t| &t.first, Ordering::Less, false)),
             Ask::Last(_) => points(fold.points(|t| &t.last, Ordering::Greater, false)),
+            Ask::Quantile(_, share) => {
+                let tables = fold.tables.iter().map(|(table, targets)| (&table.kept, *targets));
+                let show = |value| T::double(value, plan.field_type);
+                let answers = quantiles(tables, fold.rows, share, show);
+                Arc::new(answers.into_iter().collect::<Float64Array>())
+            }
             Ask::Increase(_) => steps(fold.steps(|t| &t.steps.increase), &fold, plan)?,
             Ask::Delta(_) => steps(fold.steps(|t| &t.steps.delta), &fold, plan)?,
         })

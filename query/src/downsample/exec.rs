@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
 
+/// Values of an answer from which on several threads pay.
+const LARGE_ANSWER: usize = 1 << 18;
+
 /// What the operator does, settled when the statement was planned.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -177,7 +180,7 @@ impl Run {
         let partials = self.share_out(Arc::from(units)).await?;
         let combined = Combined::of(partials);
         let lonely = work.question.keys.is_empty();
-        self.show(&if lonely { combined.or_one_row() } else { combined })
+        self.show(if lonely { combined.or_one_row() } else { combined }).await
     }
 
     /// Works on the units with as many threads as the session may have, or as there are units.
@@ -227,10 +230,36 @@ impl Run {
         self.memory.try_grow(partial.bytes() - before)
     }
 
+    /// The columns of all asks; many of them, of many rows, are made by several threads.
+    async fn answers(self: &Arc<Self>, combined: Arc<Combined>) -> Result<Vec<ArrayRef>> {
+        let asks = self.work.question.asks.len();
+        let large = asks * combined.rows() >= LARGE_ANSWER;
+        let threads = if large { self.context.session_config().target_partitions() } else { 1 };
+        let share = asks.div_ceil(threads.max(1)).max(1);
+        let mut shares = JoinSet::new();
+        for from in (0..asks).step_by(share) {
+            let (run, combined) = (Arc::clone(self), Arc::clone(&combined));
+            let columns = move || {
+                let asks = &run.work.question.asks[from..asks.min(from + share)];
+                let columns = asks.iter().map(|ask| combined.column(*ask, &run.work.inputs));
+                columns.collect::<Result<Vec<_>>>()
+            };
+            if !large {
+                return columns();
+            }
+            shares.spawn(async move { (from, columns()) });
+        }
+        let mut parts = shares.join_all().await;
+        parts.sort_unstable_by_key(|(from, _)| *from);
+        let columns: Vec<_> =
+            parts.into_iter().map(|(_, columns)| columns).collect::<Result<_>>()?;
+        Ok(columns.concat())
+    }
+
     /// The tags met are small beside the buckets; they are counted once.
-    fn show(&self, combined: &Combined) -> Result<Vec<RecordBatch>> {
+    async fn show(self: &Arc<Self>, combined: Combined) -> Result<Vec<RecordBatch>> {
         self.memory.try_grow(self.numbers.groups.bytes() + self.numbers.series.bytes())?;
-        let Work { question, bucket, inputs, schema, .. } = &*self.work;
+        let Work { question, bucket, schema, .. } = &*self.work;
         let mut tag = 0;
         let keys = question.keys.iter().map(|key| {
             if let (Key::Bucket { .. }, Some(bucket)) = (key, bucket) {
@@ -242,13 +271,12 @@ impl Run {
             }
         });
         let mut columns: Vec<ArrayRef> = keys.collect::<Result<_>>()?;
-        for ask in &question.asks {
-            columns.push(combined.column(*ask, inputs)?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(combined.rows()));
+        let rows = combined.rows();
+        columns.extend(self.answers(Arc::new(combined)).await?);
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let whole = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
-        let rows = self.context.session_config().batch_size();
-        let starts = (0..whole.num_rows()).step_by(rows);
-        Ok(starts.map(|at| whole.slice(at, rows.min(whole.num_rows() - at))).collect())
+        let batch = self.context.session_config().batch_size();
+        let starts = (0..rows).step_by(batch);
+        Ok(starts.map(|at| whole.slice(at, batch.min(rows - at))).collect())
     }
 }

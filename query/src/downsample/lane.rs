@@ -30,6 +30,8 @@ pub(super) trait Lane: Value + arrow::datatypes::ArrowNativeType {
     fn order(self, other: Self) -> Ordering;
     fn is_number(self) -> bool;
     fn totals(totals: Vec<Self::Total>) -> Totals;
+    /// A value of a field that SQL sees as DOUBLE.
+    fn double(self, field_type: FieldType) -> f64;
     /// Values of a field in the type SQL has for it.
     fn shown(values: Vec<Self>, present: Option<NullBuffer>, field_type: FieldType) -> ArrayRef;
 }
@@ -68,6 +70,10 @@ macro_rules! integers {
 
             fn totals(totals: Vec<i128>) -> Totals {
                 Totals::Integers(totals)
+            }
+
+            fn double(self, field_type: FieldType) -> f64 {
+                $double(self) / power_of_ten(field_type.decimals())
             }
 
             fn shown(
@@ -116,6 +122,10 @@ impl Lane for f64 {
 
     fn totals(totals: Vec<f64>) -> Totals {
         Totals::Doubles(totals)
+    }
+
+    fn double(self, _field_type: FieldType) -> f64 {
+        self
     }
 
     fn shown(values: Vec<f64>, present: Option<NullBuffer>, _field_type: FieldType) -> ArrayRef {

@@ -19,6 +19,7 @@
 //! | `units` | what there is to read, cut into units |
 //! | `piece` | sorted rows in memory, cut into stretches of one series |
 //! | `lane` | the number types that columns are stored in |
+//! | `quantile` | `percentile_cont` of kept values |
 //! | `partial` | buckets of stretches, not combined yet |
 //! | `combine`, `answer` | equal buckets of equal groups become one row of the answer |
 
@@ -33,6 +34,7 @@ mod node;
 mod partial;
 mod piece;
 mod planner;
+mod quantile;
 mod question;
 mod rule;
 mod units;

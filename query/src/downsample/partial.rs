@@ -4,6 +4,7 @@
 use super::aggregates::{Ask, Input};
 use super::lane::{Lane, Slice, Values};
 use super::piece::{Piece, Stretch};
+use super::quantile::Kept;
 use arrow::array::ArrayRef;
 use std::any::Any;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Needs {
     pub ends: bool,
     pub increase: bool,
     pub delta: bool,
+    /// Every value.
+    pub values: bool,
 }
 
 impl Needs {
@@ -32,6 +35,7 @@ impl Needs {
             Ask::First(_) | Ask::Last(_) => Self { ends: true, ..needs },
             Ask::Increase(_) => Self { increase: true, ..needs },
             Ask::Delta(_) => Self { delta: true, ..needs },
+            Ask::Quantile(..) => Self { values: true, ..needs },
             _ => Self { spread: true, ..needs },
         })
     }
@@ -90,6 +94,7 @@ pub(super) struct Table<T: Lane> {
     pub first: Vec<Point<T>>,
     pub last: Vec<Point<T>>,
     pub steps: Steps<T>,
+    pub kept: Kept<T>,
 }
 
 impl<T: Lane> Table<T> {
@@ -107,17 +112,24 @@ impl<T: Lane> Table<T> {
                 count: Vec::new(),
                 joints: Vec::new(),
             },
+            kept: Kept::default(),
         }
     }
 
     /// `base` is the row of the partial table that the first bucket gets.
-    fn add(&mut self, slice: Slice<'_, T>, times: &[i64], edges: &Edges, base: u32, series: u32) {
-        let ends = edges.ends();
+    fn add(&mut self, slice: Slice<'_, T>, times: &[i64], ends: &[u32], base: u32, series: u32) {
         if self.needs.spread {
             reduce(slice.values, slice.validity, ends, &mut self.reduced);
         }
         if self.needs.rows {
             self.add_rows(slice, times, ends);
+        }
+        if self.needs.values {
+            let mut start = 0;
+            for end in ends {
+                let rows = std::mem::replace(&mut start, *end)..*end;
+                self.kept.add(rows.filter_map(|row| slice.get(row as usize)));
+            }
         }
         if self.needs.ends || self.needs.steps() {
             let (mut first, mut last) = (Vec::new(), Vec::new());
@@ -207,6 +219,7 @@ impl<T: Lane> Table<T> {
         reduced.count.capacity() * spread
             + points * size_of::<Point<T>>()
             + (steps.increase.capacity() + steps.delta.capacity()) * size_of::<T::Total>()
+            + self.kept.bytes()
             + steps.count.capacity() * size_of::<u64>()
             + steps.joints.capacity() * size_of::<Joint<T>>()
     }
@@ -281,31 +294,43 @@ pub(super) struct Partial {
     pub numbers: Vec<i64>,
     pub rows: Vec<u32>,
     pub tables: Vec<InputTable>,
+    /// Of the last stretch; kept for its memory.
+    edges: Edges,
 }
 
 impl Partial {
     pub(super) fn new(grid: Option<Grid>, inputs: Arc<[InputPlan]>) -> Self {
         let tables = inputs.iter().map(InputTable::new).collect();
-        Self { grid, inputs, segments: Vec::new(), numbers: Vec::new(), rows: Vec::new(), tables }
+        Self {
+            grid,
+            inputs,
+            segments: Vec::new(),
+            numbers: Vec::new(),
+            rows: Vec::new(),
+            tables,
+            edges: Edges::default(),
+        }
     }
 
     /// Reduces every stretch of a piece, input by input, so that each column is read in one go.
     pub(super) fn add(&mut self, piece: &Piece) {
         let before = self.segments.len();
-        let mut found = Vec::with_capacity(piece.stretches.len());
+        let base = self.numbers.len();
+        let mut ends = Vec::new();
         for stretch in &piece.stretches {
-            found.push(self.add_buckets(piece, stretch));
+            self.add_buckets(piece, stretch, &mut ends);
         }
         let segments = &self.segments[before..];
         for (plan, table) in self.inputs.iter().zip(&mut self.tables) {
             let column = plan.place.map(|place| &piece.fields[place]);
-            with_table!(table, table => add_column(table, column, piece, segments, &found));
+            with_table!(table, table => add_column(table, column, piece, segments, (&ends, base)));
         }
     }
 
-    fn add_buckets(&mut self, piece: &Piece, stretch: &Stretch) -> Edges {
+    /// Appends a stretch's buckets, and where each ends in the stretch to `ends`.
+    fn add_buckets(&mut self, piece: &Piece, stretch: &Stretch, ends: &mut Vec<u32>) {
         let times = &piece.times[stretch.rows.start as usize..stretch.rows.end as usize];
-        let mut edges = Edges::default();
+        let edges = &mut self.edges;
         match self.grid {
             Some(grid) => edges.find(times, grid),
             None => edges.whole(times.len(), 0),
@@ -316,7 +341,7 @@ impl Partial {
         self.rows.extend(edges.ends().iter().map(|end| end - std::mem::replace(&mut row, *end)));
         let end = self.numbers.len() as u32;
         self.segments.push(Segment { group: stretch.group, start, end });
-        edges
+        ends.extend_from_slice(edges.ends());
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -332,14 +357,15 @@ fn add_column<T: Lane>(
     column: Option<&ArrayRef>,
     piece: &Piece,
     segments: &[Segment],
-    edges: &[Edges],
+    (ends, base): (&[u32], usize),
 ) {
     let time = || Values::new(piece.times.inner().clone(), piece.times.len());
     let values: Values<T> = column.map_or_else(time, Values::of);
-    for ((stretch, segment), edges) in piece.stretches.iter().zip(segments).zip(edges) {
+    for (stretch, segment) in piece.stretches.iter().zip(segments) {
         let (start, rows) = (stretch.rows.start as usize, stretch.rows.len());
         let times = &piece.times[start..start + rows];
         let slice = values.slice(start, rows);
-        table.add(slice, times, edges, segment.start, stretch.series);
+        let ends = &ends[segment.start as usize - base..segment.end as usize - base];
+        table.add(slice, times, ends, segment.start, stretch.series);
     }
 }

@@ -217,15 +217,16 @@ impl Chunked {
         for (column, field) in self.columns.iter().zip(self.schema.fields()) {
             let known = self.choice.tags.iter().position(|tag| tag == column);
             let stored = if let Some(place) = known {
-                tags[place].rows(span.clone())
+                let rows = mask.values().set_indices();
+                tags[place].rows_at(rows.map(|row| span.start + row as u32))
             } else {
                 let whole = match column {
                     0 => time_column(times),
                     _ => file.column(row_group, *column, &self.stored).await?,
                 };
-                whole.slice(span.start as usize, span.len())
+                filter(&whole.slice(span.start as usize, span.len()), &mask)?
             };
-            columns.push(cast(&filter(&stored, &mask)?, field.data_type())?);
+            columns.push(cast(&stored, field.data_type())?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(mask.true_count()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)

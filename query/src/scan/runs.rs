@@ -61,8 +61,13 @@ impl TagRuns {
 
     /// The rows of `range` as a column.
     pub(crate) fn rows(&self, range: Range<u32>) -> ArrayRef {
-        let mut run = self.ends.partition_point(|end| *end <= range.start);
-        self.column(range.map(move |row| {
+        self.rows_at(range)
+    }
+
+    /// Some rows, ascending, as a column.
+    pub(crate) fn rows_at(&self, rows: impl Iterator<Item = u32>) -> ArrayRef {
+        let mut run = 0;
+        self.column(rows.map(move |row| {
             while self.ends[run] <= row {
                 run += 1;
             }

@@ -72,7 +72,7 @@ const BUCKETS: [&str; 9] = [
     "to_timestamp(floor(extract(epoch from time)/60)*60)",
 ];
 
-const AGGREGATES: [&str; 24] = [
+const AGGREGATES: [&str; 27] = [
     "count(*)",
     "count(util)",
     "min(util)",
@@ -97,6 +97,9 @@ const AGGREGATES: [&str; 24] = [
     "increase(util)",
     "increase(power)",
     "delta(active)",
+    "percentile_cont(0.99) WITHIN GROUP (ORDER BY power)",
+    "percentile_cont(0.5) WITHIN GROUP (ORDER BY temp)",
+    "percentile_cont(0.123) WITHIN GROUP (ORDER BY active)",
 ];
 
 /// Where a group is one series, its first and last row are certain.
