@@ -55,7 +55,7 @@ fn asks_for_all(text: &str) -> bool {
             (_, word) => matches!(word, Some("select" | "distinct" | "all")),
         }
     });
-    let implied = ["natural", "columns", "information_schema", "pg_catalog"];
+    let implied = ["natural", "columns", "table", "information_schema", "pg_catalog"];
     star || words(text).any(|word| implied.contains(&word))
 }
 
@@ -72,6 +72,7 @@ mod tests {
             "select distinct * from gpu",
             "select count(distinct *) from gpu",
             "select a from gpu natural join node",
+            "table gpu",
             "select column_name from information_schema.columns",
         ] {
             assert!(asks_for_all(all), "{all}");

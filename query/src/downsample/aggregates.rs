@@ -135,8 +135,8 @@ impl Names<'_> {
             ("count", [of], []) => self.input(of).map(Ask::Count),
             ("min", [of], []) => self.input(of).map(Ask::Min),
             ("max", [of], []) => self.input(of).map(Ask::Max),
-            ("sum", [of], []) => self.input(of).filter(is_field).map(Ask::Sum),
-            ("avg", [of], []) => self.input(of).filter(is_field).map(Ask::Mean),
+            ("sum", [of], []) => self.input(of).filter(|of| self.is_float(*of)).map(Ask::Sum),
+            ("avg", [of], []) => self.input(of).filter(|of| self.is_float(*of)).map(Ask::Mean),
             (_, [of], []) if func.inner().is::<ExactAggregate>() => {
                 let exact = func.inner().downcast_ref::<ExactAggregate>()?;
                 Some(Ask::Exact(self.input(of).filter(is_field)?, exact.measure()))
@@ -170,11 +170,20 @@ impl Names<'_> {
         }
     }
 
+    fn field_type(self, input: Input) -> Option<FieldType> {
+        let Input::Field(number) = input else { return None };
+        Some(self.0.fields[number - self.0.first_field()].field_type)
+    }
+
+    /// Whether the column is stored as doubles.
+    fn is_float(self, input: Input) -> bool {
+        self.field_type(input) == Some(FieldType::Float64)
+    }
+
     /// Whether SQL sees the column as DOUBLE.
     fn is_double(self, input: Input) -> bool {
-        let Input::Field(number) = input else { return false };
-        let field = &self.0.fields[number - self.0.first_field()];
-        matches!(field.field_type, FieldType::Float64 | FieldType::Decimal { .. })
+        let scaled = matches!(self.field_type(input), Some(FieldType::Decimal { .. }));
+        scaled || self.is_float(input)
     }
 
     fn is_time(self, expr: &Expr) -> bool {
