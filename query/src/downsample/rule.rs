@@ -109,7 +109,8 @@ impl Descent {
             once.extend((!once.contains(part)).then(|| part.clone()));
             once
         });
-        let calm = self.filters.iter().all(is_calm);
+        let schema = &view.table().schema;
+        let calm = self.filters.iter().all(|filter| is_calm(filter, schema));
         Ok(calm.then(|| (self, Arc::clone(view.table()))))
     }
 }

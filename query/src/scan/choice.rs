@@ -58,8 +58,8 @@ enum RowColumn {
 }
 
 /// Whether a filter can be evaluated over more rows than it was written for: it is the same each
-/// time, and fails on no value.
-pub(crate) fn is_calm(filter: &Expr) -> bool {
+/// time, and fails on no value, as reading a number from a tag may.
+pub(crate) fn is_calm(filter: &Expr, table: &TableSchema) -> bool {
     let mut calm = true;
     let walked = filter.apply(|part| {
         calm &= match part {
@@ -69,7 +69,7 @@ pub(crate) fn is_calm(filter: &Expr) -> bool {
                 let target = cast.field.data_type();
                 target.is_string()
                     || target.is_temporal()
-                    || target.is_numeric() && is_column(&cast.expr)
+                    || target.is_numeric() && is_field(&cast.expr, table)
             }
             Expr::Column(_)
             | Expr::Literal(..)
@@ -101,8 +101,9 @@ fn is_calm_operator(op: Operator) -> bool {
     matches!(op, And | Or) || compares || matches_like || matches_regex
 }
 
-fn is_column(expr: &Expr) -> bool {
-    matches!(expr, Expr::Column(_))
+fn is_field(expr: &Expr, table: &TableSchema) -> bool {
+    let Expr::Column(column) = expr else { return false };
+    table.fields.iter().any(|field| *field.name == *column.name)
 }
 
 impl Choice {

@@ -120,8 +120,12 @@ impl<'a> Sources<'a> {
 
     /// What the filters choose, where they say more than a range of times.
     fn choice(&self) -> Result<Option<Choice>> {
-        let filters: Vec<Expr> =
-            self.rest.iter().filter(|filter| is_calm(filter)).cloned().collect();
+        let filters: Vec<Expr> = self
+            .rest
+            .iter()
+            .filter(|filter| is_calm(filter, &self.table.schema))
+            .cloned()
+            .collect();
         if filters.is_empty() {
             return Ok(None);
         }

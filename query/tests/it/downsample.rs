@@ -284,6 +284,8 @@ fn what_it_cannot_answer_exactly_keeps_its_plan() {
             "SELECT util, count(*) FROM gpu GROUP BY 1",
             "SELECT count(*) FROM (SELECT * FROM gpu LIMIT 2) t",
             "SELECT count(*) FROM gpu WHERE random() < 2",
+            "SELECT count(*) FROM gpu WHERE node = 'n' AND gpu::int > 3",
+            "SELECT count(*) FROM gpu WHERE 10 / util > 1",
             "SELECT a.node, count(*) FROM gpu a JOIN gpu b USING (node) GROUP BY 1",
         ] {
             assert!(!uses_operator(&pair.with, sql).await, "{sql}");
