@@ -94,6 +94,11 @@ impl ExecutionPlan for DownsampleExec {
         self.plans.iter().collect()
     }
 
+    /// Batches are taken as they come; dealing them out first would only hold them.
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false; self.plans.len()]
+    }
+
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
