@@ -50,13 +50,22 @@ fn asks_for_all(text: &str) -> bool {
         let before = text[..at].trim_end();
         let word = words(before).last().filter(|word| before.ends_with(word));
         match (before.chars().next_back(), word) {
-            (Some(',' | '.'), _) => true,
+            (Some(',' | '.' | ')'), _) => true,
             (Some('('), _) => !before.ends_with("count("),
             (_, word) => matches!(word, Some("select" | "distinct" | "all")),
         }
     });
     let implied = ["natural", "columns", "table", "information_schema", "pg_catalog"];
-    star || words(text).any(|word| implied.contains(&word))
+    star || renames_columns(text) || words(text).any(|word| implied.contains(&word))
+}
+
+/// Whether an alias seems to come with names for columns, `AS g (a, b)`, which go by position.
+fn renames_columns(text: &str) -> bool {
+    text.match_indices(" as ").any(|(at, found)| {
+        let alias = text[at + found.len()..].trim_start();
+        let after = alias.trim_start_matches(|c: char| c == '_' || c.is_alphanumeric());
+        after.len() < alias.len() && after.trim_start().starts_with('(')
+    })
 }
 
 #[cfg(test)]
@@ -71,6 +80,8 @@ mod tests {
             "select g.* from gpu as g",
             "select distinct * from gpu",
             "select count(distinct *) from gpu",
+            "select distinct on (node, gpu) * from gpu",
+            "select x from gpu as g (a, x)",
             "select a from gpu natural join node",
             "table gpu",
             "select column_name from information_schema.columns",
@@ -80,7 +91,7 @@ mod tests {
         for some in [
             "select count(*) from gpu",
             "select a * 2 from gpu",
-            "select floor(a / 3) * 3 from gpu",
+            "select 3 * floor(a / 3) from gpu",
         ] {
             assert!(!asks_for_all(some), "{some}");
         }

@@ -1,8 +1,10 @@
 //! Optimized plans of statements that come again, as a dashboard's do.
 //!
 //! Reading and optimizing a statement costs more than running most of them. What comes out depends
-//! on its text and on the tables' schemas, not on their rows; so a plan is kept by its text and
-//! bound to the newest snapshot's tables when it comes again. Plans with functions of the moment
+//! on its text and on the tables' schemas, not on their rows; so a plan is kept by its text, over
+//! empty tables, and bound to the newest snapshot's when it comes again. (Whether buckets written
+//! with doubles go to the operator depends on the times there are: a plan for it is checked again,
+//! one that was not for it stays so.) Plans with functions of the moment
 //! (`now()`) or over tables that are not ours are made anew each time.
 
 use crate::downsample::DownsampleNode;
@@ -43,7 +45,7 @@ impl Plans {
     /// The optimized plan of a text over a snapshot, if it is kept and still fits.
     pub(crate) fn get(&self, sql: &str, snapshot: &Snapshot) -> Option<LogicalPlan> {
         let plan = self.kept.as_ref()?.get(sql)?;
-        bound(LogicalPlan::clone(&plan), snapshot).ok()
+        bound(LogicalPlan::clone(&plan), &|table| same(table, snapshot)).ok()
     }
 
     /// Keeps what `written` was optimized to, where that can be used again.
@@ -51,8 +53,9 @@ impl Plans {
         if let Some(kept) = &self.kept
             && sql.len() <= MAX_TEXT_BYTES
             && lasts(written)
+            && let Ok(hollow) = bound(optimized.clone(), &|table| Ok(hollow(table)))
         {
-            kept.insert(sql.to_owned(), Arc::new(optimized.clone()));
+            kept.insert(sql.to_owned(), Arc::new(hollow));
         }
     }
 }
@@ -93,11 +96,14 @@ fn is_settled(expr: &Expr) -> bool {
     }
 }
 
-/// The plan over the tables of a snapshot; an error where it does not fit them.
-fn bound(plan: LogicalPlan, snapshot: &Snapshot) -> Result<LogicalPlan> {
+/// What stands for a table in place of the one that a plan reads.
+type Stand<'a> = &'a dyn Fn(&TableSnapshot) -> Result<Arc<TableSnapshot>>;
+
+/// The plan over other tables; an error where it does not fit them.
+fn bound(plan: LogicalPlan, stand: Stand<'_>) -> Result<LogicalPlan> {
     let bound = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::TableScan(scan) => {
-            let provider = provider(&scan, snapshot)?;
+            let provider = provider(&scan, stand)?;
             let source = provider_as_source(provider);
             Ok(Transformed::yes(LogicalPlan::TableScan(TableScan { source, ..scan })))
         }
@@ -105,8 +111,8 @@ fn bound(plan: LogicalPlan, snapshot: &Snapshot) -> Result<LogicalPlan> {
             let Some(downsample) = node.as_any().downcast_ref::<DownsampleNode>() else {
                 return Ok(Transformed::no(LogicalPlan::Extension(Extension { node })));
             };
-            let table = same(downsample.table(), snapshot)?;
-            let Some(node) = downsample.over(&table)? else {
+            let table = stand(downsample.table())?;
+            let Some(node) = downsample.over(&table) else {
                 return exec_err!("the buckets do not hold for the table's new times");
             };
             Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(node) })))
@@ -116,14 +122,20 @@ fn bound(plan: LogicalPlan, snapshot: &Snapshot) -> Result<LogicalPlan> {
     Ok(bound.data)
 }
 
-fn provider(scan: &TableScan, snapshot: &Snapshot) -> Result<Arc<dyn TableProvider>> {
+fn provider(scan: &TableScan, stand: Stand<'_>) -> Result<Arc<dyn TableProvider>> {
     if let Some(view) = TableView::of(scan) {
-        return Ok(Arc::new(view.over(same(view.table(), snapshot)?)));
+        return Ok(Arc::new(view.over(stand(view.table())?)));
     }
     let Some(view) = LatestView::of(scan) else {
         return exec_err!("{} is not one of our tables", scan.table_name);
     };
-    Ok(Arc::new(LatestView::new(same(view.table(), snapshot)?)))
+    Ok(Arc::new(LatestView::new(stand(view.table())?)))
+}
+
+/// A table without rows: a kept plan must hold neither buffered rows nor lists of files.
+fn hollow(table: &TableSnapshot) -> Arc<TableSnapshot> {
+    let (schema, store) = (Arc::clone(&table.schema), Arc::clone(&table.store));
+    Arc::new(TableSnapshot::of_files(schema, 0, Arc::new([]), store))
 }
 
 /// The table of this name in a snapshot, if its schema is the same.

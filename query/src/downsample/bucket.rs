@@ -1,12 +1,12 @@
 //! The grid behind the ways people write a bucket of time.
 //!
 //! A shape that is recognised only suggests a grid. That the expression has one value within each
-//! bucket and another in the next is then checked by evaluating it at every edge in use, unless
+//! bucket, and rises or falls from bucket to bucket, is then checked by evaluating it at every edge in use, unless
 //! it is so by construction (`date_bin`, `date_trunc`). The expression itself gives the answer's
 //! bucket column, evaluated at the buckets' starts, so it looks as the plan's own would.
 
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
-use arrow::compute::kernels::cmp::{distinct, not_distinct};
+use arrow::compute::kernels::cmp::{gt, lt, not_distinct};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -199,8 +199,10 @@ impl Bucket {
         let (starts, ends) = (self.evaluate(starts)?, self.evaluate(ends)?);
         let edges = starts.len().saturating_sub(1);
         let constant = not_distinct(&starts, &ends)?;
-        let apart = distinct(&starts.slice(1.min(starts.len()), edges), &ends.slice(0, edges))?;
-        Ok(constant.true_count() == constant.len() && apart.true_count() == apart.len())
+        let (before, after) = (starts.slice(0, edges), starts.slice(1.min(starts.len()), edges));
+        let rising = lt(&before, &after)?.true_count() == edges;
+        let falling = gt(&before, &after)?.true_count() == edges;
+        Ok(constant.true_count() == constant.len() && (rising || falling))
     }
 
     /// The bucket column of buckets that begin at `starts`.

@@ -79,10 +79,7 @@ impl Combined {
                 self.numbers.extend_from_slice(numbers);
             }
         } else {
-            let mut all: Vec<i64> = Vec::new();
-            for place in places {
-                merge(&mut all, &self.partials[place.partial].numbers[place.start..place.end]);
-            }
+            let all = self.numbers_of(places);
             for place in places {
                 let numbers = &self.partials[place.partial].numbers[place.start..place.end];
                 let targets = &mut self.targets[place.partial][place.start..place.end];
@@ -97,6 +94,27 @@ impl Combined {
             self.numbers.extend(all);
         }
         self.groups.resize(self.numbers.len(), places[0].group);
+    }
+
+    /// The numbers of all buckets of some places, ascending, each once.
+    fn numbers_of(&self, places: &[Place]) -> Vec<i64> {
+        let mut all: Vec<i64> = Vec::new();
+        let mut others = Vec::new();
+        for place in places {
+            let more = &self.partials[place.partial].numbers[place.start..place.end];
+            let from = all.partition_point(|number| *number < more[0]);
+            if from == all.len() {
+                all.extend_from_slice(more);
+            } else if !all[from..].starts_with(more) {
+                others.extend_from_slice(more);
+            }
+        }
+        if !others.is_empty() {
+            all.extend(others);
+            all.sort_unstable();
+            all.dedup();
+        }
+        all
     }
 
     /// Adds the steps from each stretch of a series to the next, which belong to the later value.
@@ -141,24 +159,6 @@ fn places(partials: &[Partial]) -> Vec<Place> {
         }));
     }
     places
-}
-
-/// Adds ascending numbers to ascending numbers, each once.
-fn merge(all: &mut Vec<i64>, more: &[i64]) {
-    if all.last().is_none_or(|last| *last < more[0]) {
-        all.extend_from_slice(more);
-        return;
-    }
-    let held = |all: &[i64]| {
-        let from = all.partition_point(|number| *number < more[0]);
-        all[from..].starts_with(more)
-    };
-    if held(all) {
-        return;
-    }
-    all.extend_from_slice(more);
-    all.sort_unstable();
-    all.dedup();
 }
 
 fn join_input(mut tables: Vec<&mut InputTable>) {

@@ -26,14 +26,14 @@ impl DownsampleNode {
 
     /// The same question to the table in another snapshot; `None` where its buckets do not hold
     /// for the times there.
-    pub(crate) fn over(&self, table: &Arc<TableSnapshot>) -> Result<Option<Self>> {
+    pub(crate) fn over(&self, table: &Arc<TableSnapshot>) -> Option<Self> {
         let question = Question { table: Arc::clone(table), ..Question::clone(&self.question) };
         let holds = match question.keys.iter().find(|key| matches!(key, Key::Bucket { .. })) {
-            Some(key) => holds(key, table, question.asked)?,
+            Some(key) => holds(key, table, question.asked),
             None => true,
         };
         let schema = Arc::clone(&self.schema);
-        Ok(holds.then(|| Self { question: Arc::new(question), schema }))
+        holds.then(|| Self { question: Arc::new(question), schema })
     }
 }
 

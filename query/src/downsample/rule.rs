@@ -116,6 +116,9 @@ impl Descent {
 }
 
 fn question(aggregate: &Aggregate) -> Result<Option<Question>> {
+    if aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
+        return Ok(None);
+    }
     let descent = Descent {
         keys: aggregate.group_expr.clone(),
         aggregates: aggregate.aggr_expr.clone(),
@@ -130,7 +133,7 @@ fn question(aggregate: &Aggregate) -> Result<Option<Question>> {
     let (asked, filters) = times_apart(&found.filters);
     let mut keys = Vec::new();
     for expr in &found.keys {
-        let Some(key) = key(expr, &table, asked)? else { return Ok(None) };
+        let Some(key) = key(expr, &table, asked) else { return Ok(None) };
         keys.push(key);
     }
     if keys.iter().filter(|key| matches!(key, Key::Bucket { .. })).count() > 1 {
@@ -139,25 +142,23 @@ fn question(aggregate: &Aggregate) -> Result<Option<Question>> {
     Ok(Some(Question { table, keys, asks, asked, filters }))
 }
 
-fn key(expr: &Expr, table: &TableSnapshot, asked: TimeRange) -> Result<Option<Key>> {
+fn key(expr: &Expr, table: &TableSnapshot, asked: TimeRange) -> Option<Key> {
     let expr = expr.clone().unalias();
     if let Some(number) = Names(&table.schema).tag(&expr) {
-        return Ok(Some(Key::Tag(number)));
+        return Some(Key::Tag(number));
     }
-    let Some(found) = suggested(&expr).filter(|_| !expr.is_volatile()) else {
-        return Ok(None);
-    };
+    let found = suggested(&expr).filter(|_| !expr.is_volatile())?;
     let key = Key::Bucket { expr, grid: found.grid, certain: found.certain };
-    Ok(holds(&key, table, asked)?.then_some(key))
+    holds(&key, table, asked).then_some(key)
 }
 
-/// Whether a bucket's expression follows its grid for all times that the table can answer with.
-pub(super) fn holds(key: &Key, table: &TableSnapshot, asked: TimeRange) -> Result<bool> {
-    let (Key::Bucket { expr, grid, certain }, Some(span)) = (key, span(table, asked)) else {
-        return Ok(true);
-    };
-    let bucket = Bucket { grid: *grid, expr: over_time(expr, table)?, schema: time_of(table) };
-    bucket.holds(span, *certain)
+/// Whether a bucket's expression follows its grid for all times that the table can answer with;
+/// one that fails at an edge does not.
+pub(super) fn holds(key: &Key, table: &TableSnapshot, asked: TimeRange) -> bool {
+    let Key::Bucket { expr, grid, certain } = key else { return true };
+    let Ok(expr) = over_time(expr, table) else { return false };
+    let bucket = Bucket { grid: *grid, expr, schema: time_of(table) };
+    span(table, asked).is_none_or(|span| bucket.holds(span, *certain).unwrap_or(false))
 }
 
 /// The times that a table's rows within `asked` can have; `None` where there are none.

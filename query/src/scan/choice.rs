@@ -68,7 +68,7 @@ pub(crate) fn is_calm(filter: &Expr, table: &TableSchema) -> bool {
             Expr::Cast(cast) => {
                 let target = cast.field.data_type();
                 target.is_string()
-                    || target.is_temporal()
+                    || target.is_temporal() && is_time(&cast.expr)
                     || target.is_numeric() && is_field(&cast.expr, table)
             }
             Expr::Column(_)
@@ -99,6 +99,10 @@ fn is_calm_operator(op: Operator) -> bool {
     let matches_like = matches!(op, LikeMatch | ILikeMatch | NotLikeMatch | NotILikeMatch);
     let matches_regex = matches!(op, RegexMatch | RegexIMatch | RegexNotMatch | RegexNotIMatch);
     matches!(op, And | Or) || compares || matches_like || matches_regex
+}
+
+fn is_time(expr: &Expr) -> bool {
+    matches!(expr, Expr::Column(column) if column.name == "time")
 }
 
 fn is_field(expr: &Expr, table: &TableSchema) -> bool {

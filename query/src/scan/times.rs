@@ -42,8 +42,7 @@ fn bound(filter: &Expr) -> Option<Bound> {
     if !is_time(time) {
         return None;
     }
-    let Instant { floor, ceiling, .. } = instant;
-    let exact = instant.exact && !is_cut(time);
+    let Instant { floor, ceiling, exact } = instant;
     let mut inside = TimeRange::ALL;
     let (after, before) = if exact { (floor + 1, ceiling - 1) } else { (floor, ceiling) };
     let (from, until) = if exact { (ceiling, floor) } else { (floor, ceiling) };
@@ -58,20 +57,16 @@ fn bound(filter: &Expr) -> Option<Bound> {
     Some(Bound { inside, exact })
 }
 
-/// The time column itself, or it in another unit.
+/// The time column itself, or it in one other unit: a second cast could cut it off or move it.
 fn is_time(expr: &Expr) -> bool {
     match expr {
         Expr::Column(column) => column.name == "time",
         Expr::Cast(cast) => {
-            is_time(&cast.expr) && matches!(cast.field.data_type(), DataType::Timestamp(..))
+            matches!(&*cast.expr, Expr::Column(column) if column.name == "time")
+                && matches!(cast.field.data_type(), DataType::Timestamp(..))
         }
         _ => false,
     }
-}
-
-/// Whether time goes through another unit before the one that it is compared in.
-fn is_cut(time: &Expr) -> bool {
-    matches!(time, Expr::Cast(cast) if matches!(&*cast.expr, Expr::Cast(_)))
 }
 
 /// A literal time in microseconds.
@@ -149,6 +144,16 @@ mod tests {
         assert_eq!(asked(&[time.clone().lt(literal.clone())]), (ALL.0, 1));
         assert_eq!(asked(&[time.clone().lt_eq(literal.clone())]), (ALL.0, 1));
         assert_eq!(asked(&[time.eq(literal)]), (2, 1));
+    }
+
+    #[test]
+    fn a_second_cast_is_no_bound() {
+        let Expr::Literal(second, _) = lit(ScalarValue::TimestampSecond(Some(1), None)) else {
+            unreachable!("a literal")
+        };
+        let cut = cast(col("time"), second.data_type());
+        let Expr::Literal(value, _) = nanos(1_500) else { unreachable!("a literal") };
+        assert_eq!(asked(&[cast(cut, value.data_type()).lt(nanos(1_500))]), ALL);
     }
 
     #[test]

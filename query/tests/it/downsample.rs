@@ -268,8 +268,9 @@ fn what_it_cannot_answer_exactly_keeps_its_plan() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let pair = Pair::new().await;
+        let far = 26 * 3600;
         let row = |time| Row { node: "n".into(), time, util: Some(1), ..Row::default() };
-        pair.show(&[FileRows::monotone(1, vec![row(-70), row(5), row(130)])]).await;
+        pair.show(&[FileRows::monotone(1, vec![row(-70), row(5), row(130), row(far)])]).await;
         for sql in [
             // Integer division cuts towards zero: the bucket around 1970 would be twice as wide.
             "SELECT extract(epoch from time)::bigint/60*60, count(*) FROM gpu GROUP BY 1",
@@ -283,6 +284,10 @@ fn what_it_cannot_answer_exactly_keeps_its_plan() {
             "SELECT max(node) FROM gpu",
             "SELECT util, count(*) FROM gpu GROUP BY 1",
             "SELECT count(*) FROM (SELECT * FROM gpu LIMIT 2) t",
+            "SELECT extract(hour from date_trunc('hour', time)), count(*) FROM gpu GROUP BY 1",
+            "SELECT time_bucket('1 hour', time) b, count(*) FROM gpu GROUP BY ROLLUP(b)",
+            "SELECT 100/(extract(epoch from time)::bigint/60 - 1), count(*) FROM gpu \
+             WHERE time >= '1970-01-01T00:02:00Z' GROUP BY 1",
             "SELECT count(*) FROM gpu WHERE random() < 2",
             "SELECT count(*) FROM gpu WHERE node = 'n' AND gpu::int > 3",
             "SELECT count(*) FROM gpu WHERE 10 / util > 1",
