@@ -1,7 +1,6 @@
 //! Sorted rows in memory, cut into stretches of one series.
 
 use super::groups::Groups;
-use super::question::Question;
 use crate::scan::{Choice, Chunk, Cuts, TagRuns, chunk, within};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, ScalarBuffer};
@@ -153,12 +152,4 @@ impl Piece {
 /// The microseconds of a time column.
 pub(super) fn times(column: &ArrayRef) -> ScalarBuffer<i64> {
     column.as_primitive::<TimestampMicrosecondType>().values().clone()
-}
-
-impl Question {
-    /// Whether some ask takes steps from row to row of a series.
-    pub(super) fn by_series(&self) -> bool {
-        use super::aggregates::Ask;
-        self.asks.iter().any(|ask| matches!(ask, Ask::Increase(_) | Ask::Delta(_)))
-    }
 }

@@ -81,6 +81,11 @@ impl Question {
         inputs
     }
 
+    /// Whether some ask takes steps from row to row of a series.
+    pub(super) fn by_series(&self) -> bool {
+        self.asks.iter().any(|ask| matches!(ask, Ask::Increase(_) | Ask::Delta(_)))
+    }
+
     /// The range of times as filters.
     pub(super) fn time_filters(&self) -> Vec<Expr> {
         let stored = self.table.schema.arrow();
