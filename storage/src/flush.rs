@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
-use crate::snapshot::{DataFile, FileKind, TimeRange};
+use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::state::{Sealed, State};
 use crate::table::{FileAbout, Table, Tables, WrittenFile};
 use chrono::{Days, NaiveDate};
@@ -229,7 +229,15 @@ impl Flusher {
         let generations = std::slice::from_ref(&job.generation);
         let scan = Scan::new(job.schema.clone(), generations, &columns, times, keep);
         let (first, last) = job.generation.positions().expect("a sealed generation has rows");
-        let about = FileAbout { date: date(day)?, kind, writer: self.incarnation, first, last };
+        let about = FileAbout {
+            date: date(day)?,
+            kind,
+            writer: self.incarnation,
+            first,
+            last,
+            level: Level::Flush,
+            version: None,
+        };
         table.write(scan, about).await
     }
 }

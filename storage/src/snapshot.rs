@@ -7,6 +7,7 @@ use crate::buffer::BufferSlice;
 use crate::error::StorageError;
 use crate::latest::{Latest, StoredLatest};
 use crate::model::{TableSchema, Timestamp};
+use chrono::NaiveDate;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use std::collections::BTreeMap;
@@ -43,9 +44,24 @@ pub struct DataFile {
     pub rows: u64,
     pub times: TimeRange,
     pub order: FileOrder,
-    /// Incarnation of the log whose rows these are.
+    /// Incarnation of the log whose rows these are; files that were merged from several logs have
+    /// an id of their merge instead.
     pub writer: Uuid,
     pub kind: FileKind,
+    pub level: Level,
+    /// The UTC day of all rows.
+    pub date: NaiveDate,
+}
+
+/// How often the rows of a file have been merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As one flush wrote them.
+    Flush,
+    /// The flushes of about an hour.
+    Hour,
+    /// A whole day, or as much of it as is not larger than a file should be.
+    Day,
 }
 
 /// Whether a file can repeat keys of earlier files of its writer.
@@ -131,6 +147,14 @@ impl TimeRange {
 
     pub fn meets(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
+    }
+
+    /// The times in both.
+    pub fn overlap(self, other: Self) -> Option<Self> {
+        self.meets(other).then(|| Self {
+            first: self.first.max(other.first),
+            last: self.last.min(other.last),
+        })
     }
 
     /// The smallest range that holds both.

@@ -1,6 +1,5 @@
 //! The pieces a table's scan is put together from.
 
-use super::boxes::overlap;
 use super::chunks::{ChunkOpener, Chunks};
 use super::footers::{Footers, TypedFiles};
 use super::resolve::key_ordering;
@@ -204,9 +203,9 @@ pub(super) fn runs_of(boxes: &[TimeRange], runs: usize) -> impl Iterator<Item = 
 }
 
 pub(super) fn meets_any(times: TimeRange, boxes: &[TimeRange]) -> bool {
-    boxes.iter().any(|contested| overlap(times, *contested).is_some())
+    boxes.iter().any(|contested| times.overlap(*contested).is_some())
 }
 
 pub(super) fn lies_in_one(times: TimeRange, boxes: &[TimeRange]) -> bool {
-    boxes.iter().any(|contested| overlap(times, *contested) == Some(times))
+    boxes.iter().any(|contested| times.overlap(*contested) == Some(times))
 }

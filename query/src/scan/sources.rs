@@ -1,7 +1,7 @@
 //! What a scan of a table reads: files as they are, files outside contested times, the buffer, and
 //! what must be resolved.
 
-use super::boxes::{contested, outside};
+use super::boxes::outside;
 use super::buffer::BufferExec;
 use super::choice::{Choice, is_calm};
 use super::chunked::{ChunkExec, Chunked};
@@ -24,7 +24,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use std::sync::Arc;
-use warpline_storage::{DataFile, TableSnapshot, TimeRange};
+use warpline_storage::{DataFile, TableSnapshot, TimeRange, contested};
 
 /// A scan of a table while it is planned.
 pub(crate) struct Sources<'a> {

@@ -6,6 +6,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use chrono::NaiveDate;
 use datafusion::object_store::memory::InMemory;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use warpline_query::{Engine, EngineOptions, QueryError};
 use warpline_storage::model::{Field, FieldType, TableSchema};
-use warpline_storage::{DataFile, FileKind, FileOrder, Snapshot, TableSnapshot, TimeRange};
+use warpline_storage::{DataFile, FileKind, FileOrder, Level, Snapshot, TableSnapshot, TimeRange};
 
 /// One row as a producer would write it; values are stored integers, `temp` a double.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -142,6 +143,8 @@ pub(crate) async fn snapshot(files: &[FileRows]) -> Snapshot {
             order: FileOrder { version: file.version, kind: file.kind },
             writer: Uuid::from_u128(file.writer),
             kind: file.kind,
+            level: Level::Flush,
+            date: NaiveDate::default(),
         }));
         store.put(&path, bytes.into()).await.expect("memory takes it");
     }

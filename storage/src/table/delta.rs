@@ -179,7 +179,9 @@ impl TableLog for DeltaLog {
             #[expect(deprecated, reason = "the only public way to a file's tags")]
             let add = view.add_action();
             let tags = add.tags.unwrap_or_default();
-            data_file(&self.table, &add.path, add.size as u64, add.stats.as_deref(), &tags)
+            let date = add.partition_values.get(PARTITION).and_then(Option::as_deref);
+            let date = date.unwrap_or_default();
+            data_file(&self.table, &add.path, add.size as u64, date, add.stats.as_deref(), &tags)
         });
         let files = files.collect::<Result<_, _>>()?;
         let version = state.version();

@@ -2,7 +2,7 @@
 
 use crate::error::StorageError;
 use crate::model::{Position, Timestamp};
-use crate::snapshot::{DataFile, FileKind, FileOrder, TimeRange};
+use crate::snapshot::{DataFile, FileKind, FileOrder, Level, TimeRange};
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 use object_store::path::Path;
 use serde_json::{Map, Value, json};
@@ -15,6 +15,7 @@ const WRITER: &str = "warpline.writer";
 const FIRST: &str = "warpline.first";
 const LAST: &str = "warpline.last";
 const VERSION: &str = "warpline.version";
+const LEVEL: &str = "warpline.level";
 
 /// Longer tag values are left out of the statistics.
 const MAX_STATISTIC_BYTES: usize = 64;
@@ -30,6 +31,9 @@ pub(crate) struct FileAbout {
     /// The positions in that log between which the rows lie, both included.
     pub(crate) first: Position,
     pub(crate) last: Position,
+    pub(crate) level: Level,
+    /// The version in which the last of the rows first came; `None` for rows that come now.
+    pub(crate) version: Option<u64>,
 }
 
 /// A file that lies in the store and awaits its commit.
@@ -58,10 +62,17 @@ impl WrittenFile {
             bytes: self.bytes,
             rows: self.contents.rows,
             times: self.contents.times,
-            order: FileOrder { version, kind: self.about.kind },
+            order: FileOrder { version: self.origin(version), kind: self.about.kind },
             writer: self.about.writer,
             kind: self.about.kind,
+            level: self.about.level,
+            date: self.about.date,
         })
+    }
+
+    /// The version in which the last of the rows first came, where `version` brings the file.
+    fn origin(&self, version: u64) -> u64 {
+        self.about.version.unwrap_or(version)
     }
 
     /// The tags of the file's entry in the log.
@@ -72,7 +83,8 @@ impl WrittenFile {
             (WRITER, about.writer.to_string()),
             (FIRST, about.first.to_string()),
             (LAST, about.last.to_string()),
-            (VERSION, version.to_string()),
+            (VERSION, self.origin(version).to_string()),
+            (LEVEL, level_name(about.level).to_owned()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), Some(value)))
@@ -126,9 +138,10 @@ pub(super) struct TagRange {
 /// crashed may have left one with the same positions but other rows, so the positions alone do
 /// not name it.
 pub(super) fn new_path(about: &FileAbout) -> String {
-    let FileAbout { date, kind, first, last, .. } = about;
+    let FileAbout { date, kind, first, last, level, .. } = about;
+    let (kind, level) = (kind_name(*kind), level_name(*level));
     let unique = Uuid::new_v4().simple();
-    format!("date={date}/{}-{first:012}-{last:012}-{unique}.parquet", kind_name(*kind))
+    format!("date={date}/{level}-{kind}-{first:012}-{last:012}-{unique}.parquet")
 }
 
 pub(super) fn in_store(table: &str, path: &str) -> Result<Path, StorageError> {
@@ -145,6 +158,7 @@ pub(super) fn data_file(
     table: &str,
     path: &str,
     bytes: u64,
+    date: &str,
     statistics: Option<&str>,
     tags: &HashMap<String, Option<String>>,
 ) -> Result<DataFile, StorageError> {
@@ -161,6 +175,13 @@ pub(super) fn data_file(
         Some("late") | None => FileKind::Late,
         Some(_) => return Err(broken(KIND)),
     };
+    let level = match tag(LEVEL) {
+        Some("flush") | None => Level::Flush,
+        Some("hour") => Level::Hour,
+        Some("day") => Level::Day,
+        Some(_) => return Err(broken(LEVEL)),
+    };
+    let date = date.parse().map_err(|_| broken("date"))?;
     let writer = tag(WRITER).map_or(Ok(Uuid::nil()), str::parse).map_err(|_| broken(WRITER))?;
     let version = tag(VERSION).map_or(Ok(0), str::parse).map_err(|_| broken(VERSION))?;
     let time = |side: &str| statistics[side]["time"].as_str().and_then(text_time);
@@ -175,6 +196,8 @@ pub(super) fn data_file(
         order: FileOrder { version, kind },
         writer,
         kind,
+        level,
+        date,
     })
 }
 
@@ -182,6 +205,14 @@ fn kind_name(kind: FileKind) -> &'static str {
     match kind {
         FileKind::Monotone => "monotone",
         FileKind::Late => "late",
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Flush => "flush",
+        Level::Hour => "hour",
+        Level::Day => "day",
     }
 }
 

@@ -7,7 +7,7 @@ mod faulty;
 
 use super::{FileAbout, Table, Tables};
 use crate::model::{Field, FieldType, Position, TableSchema, Timestamp};
-use crate::snapshot::FileKind;
+use crate::snapshot::{FileKind, Level};
 use arrow::array::{
     ArrayRef, Decimal32Array, Decimal64Array, DictionaryArray, Float64Array, Int8Array, Int16Array,
     Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
@@ -94,7 +94,15 @@ fn values(field_type: FieldType, rows: usize) -> ArrayRef {
 }
 
 fn about(writer: Uuid, first: Position, last: Position) -> FileAbout {
-    FileAbout { date: date(), kind: FileKind::Monotone, writer, first, last }
+    FileAbout {
+        date: date(),
+        kind: FileKind::Monotone,
+        writer,
+        first,
+        last,
+        level: Level::Flush,
+        version: None,
+    }
 }
 
 /// Flushes a hundred rows as the log `writer`'s rows up to `position`.
