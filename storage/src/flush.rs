@@ -15,12 +15,12 @@ use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
-use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
-use crate::state::{Sealed, State};
-use crate::table::{FileAbout, Table, Tables, WrittenFile};
+use crate::snapshot::{FileKind, Level, TimeRange};
+use crate::state::{Sealed, State, Stored};
+use crate::open_tables::OpenTables;
+use crate::table::{FileAbout, FileWriter, Table, Tables, WrittenFile};
 use chrono::{Days, NaiveDate};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use uuid::Uuid;
@@ -31,8 +31,7 @@ pub(crate) struct Flusher {
     tables: Arc<Tables>,
     counters: Arc<Counters>,
     incarnation: Uuid,
-    /// Handles of the tables that have been opened or made.
-    open: BTreeMap<Arc<str>, Table>,
+    open: Arc<OpenTables>,
     /// What the flush under way covers; stays until it has succeeded.
     sealed: Option<Sealed>,
 }
@@ -42,10 +41,6 @@ struct Job {
     number: usize,
     schema: Arc<TableSchema>,
     generation: Generation,
-    /// The table before the flush.
-    files: Arc<[Arc<DataFile>]>,
-    version: u64,
-    latest: Arc<StoredLatest>,
 }
 
 impl Flusher {
@@ -54,7 +49,7 @@ impl Flusher {
         tables: Arc<Tables>,
         counters: Arc<Counters>,
         incarnation: Uuid,
-        open: BTreeMap<Arc<str>, Table>,
+        open: Arc<OpenTables>,
     ) -> Self {
         Self { state, tables, counters, incarnation, open, sealed: None }
     }
@@ -96,60 +91,34 @@ impl Flusher {
         let state = self.state.lock();
         let jobs = state.tables().iter().enumerate().filter_map(|(number, table)| {
             let generation = table.sealed()?.clone();
-            Some(Job {
-                number,
-                schema: table.schema().clone(),
-                generation,
-                files: table.files().clone(),
-                version: table.version(),
-                latest: table.stored_latest().clone(),
-            })
+            Some(Job { number, schema: table.schema().clone(), generation })
         });
         jobs.collect()
     }
 
-    async fn flush_table(&mut self, job: &Job, position: Position) -> Result<(), StorageError> {
-        let name = &job.schema.table;
-        let mut table = match self.open.remove(name) {
-            Some(table) => table,
-            None => self.create(&job.schema).await?,
+    async fn flush_table(&self, job: &Job, position: Position) -> Result<(), StorageError> {
+        let handle = match self.open.get(&job.schema.table) {
+            Some(handle) => handle,
+            None => self.open.insert(self.create(&job.schema).await?),
         };
-        let result = self.write_and_commit(&mut table, job, position).await;
-        let (schema, files, version) = (table.schema().clone(), table.files(), table.version());
-        self.open.insert(name.clone(), table);
-        result?;
-        let latest = self.latest(job, schema, files.clone()).await?;
-        self.state.lock().table_mut(job.number).flushed(files, version, latest);
-        Ok(())
-    }
-
-    /// The newest rows in the files: those before and what the generation has over them, unless
-    /// others have changed the files as well.
-    async fn latest(
-        &self,
-        job: &Job,
-        schema: Arc<TableSchema>,
-        files: Arc<[Arc<DataFile>]>,
-    ) -> Result<StoredLatest, StorageError> {
-        if !self.is_only_ours(job, &files) {
-            return Ok(StoredLatest::of_files(schema, files));
+        let written = {
+            let mut table = handle.lock().await;
+            if **table.schema() != *job.schema {
+                table.evolve(&job.schema).await?;
+            }
+            // Where it is covered, an earlier try was committed after all; its answer was lost.
+            let covered = table.covered(self.incarnation) >= Some(position);
+            (!covered).then(|| table.writer())
+        };
+        let files = match &written {
+            Some(writer) => self.write(writer, job).await?,
+            None => Vec::new(),
+        };
+        let mut table = handle.lock().await;
+        if written.is_some() {
+            self.commit(&mut table, files, position).await?;
         }
-        let (latest, generation) = (job.latest.clone(), job.generation.clone());
-        let merging = tokio::task::spawn_blocking(move || latest.with(schema, generation));
-        merging.await.map_err(|error| {
-            StorageError::because(ErrorKind::Internal, "newest rows were not merged", error)
-        })
-    }
-
-    /// Whether the table's files are those before the job's flush and those of the flush.
-    fn is_only_ours(&self, job: &Job, files: &[Arc<DataFile>]) -> bool {
-        let before: HashSet<_> = job.files.iter().map(|file| &file.path).collect();
-        let (kept, new): (Vec<_>, Vec<_>) =
-            files.iter().partition(|file| before.contains(&file.path));
-        let ours = |file: &&Arc<DataFile>| {
-            file.writer == self.incarnation && file.order.version > job.version
-        };
-        kept.len() == before.len() && new.iter().all(ours)
+        self.publish(&table, job).await
     }
 
     /// A new table. Where it is there already and has rows of this very log, a second process is
@@ -169,34 +138,57 @@ impl Flusher {
         }
     }
 
-    async fn write_and_commit(
+    async fn write(
         &self,
-        table: &mut Table,
+        writer: &FileWriter,
         job: &Job,
-        position: Position,
-    ) -> Result<(), StorageError> {
-        if **table.schema() != *job.schema {
-            table.evolve(&job.schema).await?;
-        }
-        if table.covered(self.incarnation) >= Some(position) {
-            // An earlier try was committed after all; its answer was lost.
-            return Ok(());
-        }
+    ) -> Result<Vec<WrittenFile>, StorageError> {
         let mut written = Vec::new();
         for day in job.generation.days() {
-            written.extend(self.write_day(table, job, *day).await?);
+            written.extend(self.write_day(writer, job, *day).await?);
         }
-        let rows: u64 = written.iter().map(WrittenFile::rows).sum();
-        let bytes: u64 = written.iter().map(WrittenFile::bytes).sum();
-        table.commit(written, self.incarnation, position).await?;
+        Ok(written)
+    }
+
+    async fn commit(
+        &self,
+        table: &mut Table,
+        files: Vec<WrittenFile>,
+        position: Position,
+    ) -> Result<(), StorageError> {
+        let rows: u64 = files.iter().map(WrittenFile::rows).sum();
+        let bytes: u64 = files.iter().map(WrittenFile::bytes).sum();
+        table.commit(files, self.incarnation, position).await?;
         self.counters.flushed_rows.fetch_add(rows, Relaxed);
         self.counters.flushed_bytes.fetch_add(bytes, Relaxed);
         Ok(())
     }
 
+    /// Shows readers the files instead of the sealed rows. The newest rows of the files are those
+    /// before and what the generation has over them, unless others changed the files as well.
+    async fn publish(&self, table: &Table, job: &Job) -> Result<(), StorageError> {
+        let (schema, stored) = (table.schema().clone(), Stored::of(table));
+        let (known, is_ours) = {
+            let state = self.state.lock();
+            let before = state.table(job.number);
+            (before.stored_latest().clone(), before.stored().foreign == stored.foreign)
+        };
+        let latest = if is_ours {
+            let generation = job.generation.clone();
+            let merging = tokio::task::spawn_blocking(move || known.with(schema, generation));
+            merging.await.map_err(|error| {
+                StorageError::because(ErrorKind::Internal, "newest rows were not merged", error)
+            })?
+        } else {
+            StoredLatest::of_files(schema, stored.files.clone())
+        };
+        self.state.lock().table_mut(job.number).flushed(stored, latest);
+        Ok(())
+    }
+
     async fn write_day(
         &self,
-        table: &Table,
+        writer: &FileWriter,
         job: &Job,
         day: i64,
     ) -> Result<Vec<WrittenFile>, StorageError> {
@@ -210,14 +202,14 @@ impl Flusher {
         };
         let mut written = Vec::new();
         for (kind, keep) in kinds {
-            written.extend(self.write_file(table, job, day, kind, keep).await?);
+            written.extend(self.write_file(writer, job, day, kind, keep).await?);
         }
         Ok(written)
     }
 
     async fn write_file(
         &self,
-        table: &Table,
+        writer: &FileWriter,
         job: &Job,
         day: i64,
         kind: FileKind,
@@ -228,17 +220,15 @@ impl Flusher {
         let columns: Vec<usize> = (0..job.schema.arrow().fields().len()).collect();
         let generations = std::slice::from_ref(&job.generation);
         let scan = Scan::new(job.schema.clone(), generations, &columns, times, keep);
-        let (first, last) = job.generation.positions().expect("a sealed generation has rows");
         let about = FileAbout {
             date: date(day)?,
             kind,
             writer: self.incarnation,
-            first,
-            last,
+            positions: job.generation.positions(),
             level: Level::Flush,
             version: None,
         };
-        table.write(scan, about).await
+        writer.write(scan.map(Ok), about).await
     }
 }
 

@@ -8,6 +8,7 @@ pub use options::{Limits, StorageOptions};
 use crate::buffer::{Budget, memory_of};
 use crate::error::{ErrorKind, StorageError};
 use crate::flush::Flusher;
+use crate::maintenance::{Maintenance, Merged, now};
 use crate::metrics::{Counters, Metrics};
 use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence};
 use crate::snapshot::{Snapshot, TimeRange};
@@ -16,7 +17,7 @@ use crate::table::Tables;
 use crate::writer::Command;
 use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
 
 /// How far a producer's sequences have come.
@@ -53,12 +54,13 @@ struct Shared {
     /// `None` once closed.
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     flusher: AsyncMutex<Flusher>,
+    maintenance: Arc<Maintenance>,
     /// Wakes the background flush.
     flush_wanted: Notify,
     /// Why the store stopped taking rows, once it has.
     failure: Arc<OnceLock<StorageError>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    background: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    background: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
 impl Storage {
@@ -80,11 +82,14 @@ impl Storage {
         self.shared.state.lock().producer(id)
     }
 
-    /// The times that rows may have at this moment: from 1970 to the configured future.
+    /// The times that rows may have at this moment: from as long ago as rows are kept, and from
+    /// 1970 on, to the configured future.
     pub fn accepted_times(&self) -> TimeRange {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let last = (now + self.shared.options.future_limit).as_micros();
-        TimeRange { first: 0, last: i64::try_from(last).unwrap_or(i64::MAX) }
+        let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        let last = now().saturating_add(micros(self.shared.options.future_limit));
+        let kept = self.shared.options.maintenance.retention.longest();
+        let first = kept.map_or(0, |kept| now().saturating_sub(micros(kept)).max(0));
+        TimeRange { first, last }
     }
 
     /// Hands a batch to the writer, waiting while the memory budget is spent. That the batch is
@@ -141,7 +146,7 @@ impl Storage {
 
     /// Makes everything durable and stops. Rows not flushed yet are replayed at the next open.
     pub async fn close(&self) -> Result<(), StorageError> {
-        if let Some(task) = self.shared.background.lock().take() {
+        for task in self.shared.background.lock().drain(..) {
             task.abort();
         }
         drop(self.shared.commands.lock().take());
@@ -165,14 +170,30 @@ impl Storage {
         let state = self.shared.state.lock();
         let latest = state.tables().iter().map(|table| table.stored_latest().bytes());
         let latest_bytes: usize = latest.sum();
-        Metrics {
+        let mut metrics = Metrics {
             buffer_bytes: self.shared.budget.used() as u64,
             tables: state.tables().len() as u64,
             series: state.series_count() as u64,
-            files: state.tables().iter().map(|table| table.files().len() as u64).sum(),
             latest_bytes: latest_bytes as u64,
             ..self.shared.counters.read()
+        };
+        for table in state.tables() {
+            metrics.add_files(&table.stored().files, now());
         }
+        metrics
+    }
+
+    /// Merges all that can be merged, as if every day were over; `done` hears of each merge and
+    /// of the table that it was made in.
+    pub async fn compact(
+        &self,
+        mut done: impl FnMut(&str, Merged) + Send,
+    ) -> Result<(), StorageError> {
+        self.flush().await?;
+        for table in self.shared.maintenance.tables() {
+            self.shared.maintenance.merge_all(&table, |merged| done(&table, merged)).await?;
+        }
+        Ok(())
     }
 }
 

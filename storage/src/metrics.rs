@@ -1,8 +1,11 @@
 //! Counters of one open store.
 
 use crate::log::Entry;
-use crate::model::Block;
+use crate::model::{Block, Timestamp};
+use crate::snapshot::{DataFile, Level};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What happened since the store was opened, and what it holds now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,9 +28,48 @@ pub struct Metrics {
     pub flush_failures: u64,
     pub flushed_rows: u64,
     pub flushed_bytes: u64,
+    pub merges: u64,
+    /// Rows that merges wrote, and bytes that they read and wrote.
+    pub merged_rows: u64,
+    pub merge_read_bytes: u64,
+    pub merge_written_bytes: u64,
+    pub merge_micros: u64,
+    /// Rows removed because their time was up.
+    pub expired_rows: u64,
+    /// Data files deleted after they were replaced or left behind.
+    pub deleted_files: u64,
+    /// Merges, rollups and removals that failed; each is tried again.
+    pub maintenance_failures: u64,
     pub tables: u64,
     pub series: u64,
     pub files: u64,
+    /// Files and their bytes by level: flush, hour, day.
+    pub levels: [LevelMetrics; 3],
+    /// How long the newest row of the oldest file that no merge has taken lies back.
+    pub merge_lag: Duration,
+}
+
+/// The files of one level of all tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelMetrics {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Metrics {
+    /// Takes a table's files into what the store holds.
+    pub(crate) fn add_files(&mut self, files: &[Arc<DataFile>], now: Timestamp) {
+        self.files += files.len() as u64;
+        for file in files {
+            let level = &mut self.levels[file.level as usize];
+            level.files += 1;
+            level.bytes += file.bytes;
+            if file.level == Level::Flush {
+                let behind = now.saturating_sub(file.times.last).max(0).cast_unsigned();
+                self.merge_lag = self.merge_lag.max(Duration::from_micros(behind));
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -42,6 +84,14 @@ pub(crate) struct Counters {
     pub(crate) flush_failures: AtomicU64,
     pub(crate) flushed_rows: AtomicU64,
     pub(crate) flushed_bytes: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    pub(crate) merged_rows: AtomicU64,
+    pub(crate) merge_read_bytes: AtomicU64,
+    pub(crate) merge_written_bytes: AtomicU64,
+    pub(crate) merge_micros: AtomicU64,
+    pub(crate) expired_rows: AtomicU64,
+    pub(crate) deleted_files: AtomicU64,
+    pub(crate) maintenance_failures: AtomicU64,
 }
 
 impl Counters {
@@ -67,6 +117,14 @@ impl Counters {
             flush_failures: self.flush_failures.load(Relaxed),
             flushed_rows: self.flushed_rows.load(Relaxed),
             flushed_bytes: self.flushed_bytes.load(Relaxed),
+            merges: self.merges.load(Relaxed),
+            merged_rows: self.merged_rows.load(Relaxed),
+            merge_read_bytes: self.merge_read_bytes.load(Relaxed),
+            merge_written_bytes: self.merge_written_bytes.load(Relaxed),
+            merge_micros: self.merge_micros.load(Relaxed),
+            expired_rows: self.expired_rows.load(Relaxed),
+            deleted_files: self.deleted_files.load(Relaxed),
+            maintenance_failures: self.maintenance_failures.load(Relaxed),
             ..Metrics::default()
         }
     }

@@ -6,7 +6,7 @@
 
 mod table;
 
-pub(crate) use table::TableState;
+pub(crate) use table::{Stored, TableState};
 
 use crate::buffer::{Budget, Buffered, LayoutEntry, Reservation, memory_of};
 use crate::error::StorageError;
@@ -70,6 +70,15 @@ impl State {
         &self.tables
     }
 
+    pub(crate) fn table(&self, number: usize) -> &TableState {
+        &self.tables[number]
+    }
+
+    /// The table's number, where there is such a table.
+    pub(crate) fn number(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
     pub(crate) fn table_mut(&mut self, number: usize) -> &mut TableState {
         &mut self.tables[number]
     }
@@ -126,7 +135,7 @@ impl State {
         }
         let schema = Arc::new(schema);
         let table = known.unwrap_or_else(|| {
-            self.add_table(TableState::new(schema.clone(), Arc::default(), 0, &self.budget.clone()))
+            self.add_table(TableState::new(schema.clone(), Stored::default(), &self.budget.clone()))
         });
         Ok(Admission { layout: self.settle(table, schema, layout), refused })
     }

@@ -4,21 +4,30 @@ use crate::fixture::{MICROS, Row, options, schema};
 use crate::oracle::{check, last_writes, row};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use warpline_query::Engine;
 use warpline_storage::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
-use warpline_storage::{Storage, StorageOptions};
+use warpline_storage::{MaintenanceOptions, Storage, StorageOptions};
 
 #[derive(Clone, Debug)]
 enum Step {
     Append(Vec<Row>),
     Flush,
+    Compact,
+    Restart,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let append = prop::collection::vec(row(), 1..30).prop_map(Step::Append);
-    prop::collection::vec(prop_oneof![3 => append, 1 => Just(Step::Flush)], 0..8)
+    let step = prop_oneof![
+        6 => append,
+        6 => Just(Step::Flush),
+        1 => Just(Step::Compact),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 0..24)
 }
 
 /// The layout of one row: its series alone, with its attributes.
@@ -63,6 +72,18 @@ pub(crate) async fn append(storage: &Storage, sequence: u64, rows: &[Row]) {
     acknowledged.wait_for(|ack| ack.durable >= sequence).await.unwrap();
 }
 
+/// A store in which a merge takes the fewest files there can be, so that days are merged in steps.
+async fn open(dir: &Path) -> (Storage, Engine) {
+    let maintenance =
+        MaintenanceOptions { background: false, merge_memory: 0, ..MaintenanceOptions::default() };
+    let options_of_store = StorageOptions { maintenance, ..StorageOptions::new(dir) };
+    let storage = Storage::open(options_of_store).await.unwrap();
+    // The table is there before the first row, so that every statement can name it.
+    storage.admit(&layout(&Row::default())).unwrap();
+    let engine = Engine::new(storage.clone(), &options()).unwrap();
+    (storage, engine)
+}
+
 #[test]
 fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -70,10 +91,7 @@ fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
     let outcome = runner.run(&steps(), |steps| {
         runtime.block_on(async {
             let dir = TempDir::new().unwrap();
-            let storage = Storage::open(StorageOptions::new(dir.path())).await.unwrap();
-            // The table is there before the first row, so that every statement can name it.
-            storage.admit(&layout(&Row::default())).unwrap();
-            let engine = Engine::new(storage.clone(), &options()).unwrap();
+            let (mut storage, mut engine) = open(dir.path()).await;
             let mut written = Vec::new();
             for (step, sequence) in steps.into_iter().zip(1..) {
                 match step {
@@ -82,10 +100,18 @@ fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
                         written.extend(rows);
                     }
                     Step::Flush => storage.flush().await.unwrap(),
+                    Step::Compact => storage.compact(|_, _| ()).await.unwrap(),
+                    Step::Restart => {
+                        storage.close().await.unwrap();
+                        drop(engine);
+                        (storage, engine) = open(dir.path()).await;
+                    }
                 }
             }
             let checked = check(&engine, &last_writes(written.clone())).await;
             storage.flush().await.unwrap();
+            let checked = checked.and(check(&engine, &last_writes(written.clone())).await);
+            storage.compact(|_, _| ()).await.unwrap();
             let checked = checked.and(check(&engine, &last_writes(written)).await);
             storage.close().await.unwrap();
             checked

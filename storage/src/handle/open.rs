@@ -5,13 +5,15 @@ use crate::buffer::Budget;
 use crate::error::{ErrorKind, StorageError};
 use crate::flush::Flusher;
 use crate::log::{Entry, Log, LogOptions, Recovery};
+use crate::maintenance::Maintenance;
 use crate::metrics::Counters;
 use crate::model::{Block, Layout, Position};
-use crate::state::{State, TableState};
-use crate::table::{Table, Tables};
+use crate::open_tables::OpenTables;
+use crate::state::{State, Stored, TableState};
+use crate::table::Tables;
 use crate::writer::Writer;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use uuid::Uuid;
@@ -31,28 +33,33 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     let tables = Arc::new(Tables::open(&options.store_url, &options.store_options)?);
     let budget = Budget::new(options.memory_budget);
     let mut state = State::new(budget.clone());
-    let mut open = BTreeMap::new();
+    let open = Arc::new(OpenTables::default());
     let mut covered = HashMap::new();
     for name in tables.names().await? {
         let mut table = tables.open_table(&name).await?;
         table.fence(incarnation).await?;
         let name = table.schema().table.clone();
-        covered.insert(name.clone(), table.covered(incarnation).unwrap_or(0));
-        state.add_table(state_of(&table, &budget));
-        open.insert(name, table);
+        covered.insert(name, table.covered(incarnation).unwrap_or(0));
+        let stored = Stored::of(&table);
+        state.add_table(TableState::new(table.schema().clone(), stored, &budget));
+        open.insert(table);
     }
     let state = Arc::new(Mutex::new(state));
     let counters = Arc::new(Counters::default());
-    let flusher = Flusher::new(state.clone(), tables.clone(), counters.clone(), incarnation, open);
+    let flusher =
+        Flusher::new(state.clone(), tables.clone(), counters.clone(), incarnation, open.clone());
+    let maintenance = Maintenance::new(
+        state.clone(),
+        tables.clone(),
+        open.clone(),
+        counters.clone(),
+        options.maintenance.clone(),
+    );
     let mut replay = Replay { state, budget, flusher, covered, options: &options };
     let log = replay.run(recovery).await?;
     let Replay { state, budget, flusher, .. } = replay;
     state.lock().resume(log.end(), log.producers(), options.limits.clone());
-    Ok(start(options, log, Parts { state, budget, flusher, tables, counters }))
-}
-
-fn state_of(table: &Table, budget: &Arc<Budget>) -> TableState {
-    TableState::new(table.schema().clone(), table.files(), table.version(), budget)
+    Ok(start(options, log, Parts { state, budget, flusher, tables, counters, maintenance: Arc::new(maintenance) }))
 }
 
 /// Puts back what the log holds and the tables do not.
@@ -134,6 +141,7 @@ struct Parts {
     flusher: Flusher,
     tables: Arc<Tables>,
     counters: Arc<Counters>,
+    maintenance: Arc<Maintenance>,
 }
 
 fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
@@ -159,10 +167,14 @@ fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
         flush_wanted: Notify::new(),
         failure,
         writer: Mutex::new(Some(thread.expect("a thread can be started"))),
-        background: Mutex::new(None),
+        maintenance: parts.maintenance,
+        background: Mutex::default(),
     });
-    let task = tokio::spawn(Arc::clone(&shared).flush_in_background());
-    *shared.background.lock() = Some(task);
+    let mut tasks = vec![tokio::spawn(Arc::clone(&shared).flush_in_background())];
+    if shared.options.maintenance.background {
+        tasks.push(tokio::spawn(shared.maintenance.clone().run()));
+    }
+    *shared.background.lock() = tasks;
     Storage { shared }
 }
 

@@ -1,5 +1,6 @@
 //! Where and how a store is kept. Each setting says what it costs.
 
+use crate::maintenance::MaintenanceOptions;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub struct StorageOptions {
     /// ahead would make an hour of true rows late.
     pub future_limit: Duration,
     pub limits: Limits,
+    pub maintenance: MaintenanceOptions,
 }
 
 /// What one store may hold. Meeting a limit refuses what would pass it and nothing else.
@@ -65,6 +67,7 @@ impl StorageOptions {
             segment_bytes: 128 << 20,
             future_limit: Duration::from_mins(5),
             limits: Limits::default(),
+            maintenance: MaintenanceOptions::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{Heads, Picks, Place};
 use crate::buffer::{Generation, GenerationLatest};
 use crate::model::{Identity, TableSchema, Timestamp};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::{cast, take};
+use arrow::compute::{cast, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -33,6 +33,19 @@ impl LatestRows {
         let columns = batch.columns().iter().map(compact).collect();
         let batch = RecordBatch::try_new(batch.schema(), columns).expect("the same columns");
         Self { batch, index }
+    }
+
+    /// The rows from a time on.
+    pub(crate) fn since(&self, first: Timestamp) -> Self {
+        let times = self.times();
+        let is_kept = |row: &u32| times[*row as usize] >= first;
+        let kept: Vec<u32> = (0..times.len() as u32).filter(is_kept).collect();
+        let new = |row: u32| kept.binary_search(&row).ok().map(|at| at as u32);
+        let index = self.index.iter().filter_map(|(id, row)| Some((id.clone(), new(*row)?)));
+        let index = Arc::new(index.collect());
+        let rows = UInt32Array::from(kept.clone());
+        let batch = take_record_batch(&self.batch, &rows).expect("rows of the batch");
+        Self::new(&batch, index)
     }
 
     fn times(&self) -> &[Timestamp] {

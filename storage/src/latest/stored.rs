@@ -8,7 +8,7 @@
 use super::{Heads, Latest, LatestRows, Picks, Place, Source};
 use crate::buffer::Generation;
 use crate::error::{ErrorKind, StorageError};
-use crate::model::{Identity, TableSchema};
+use crate::model::{Identity, TableSchema, Timestamp};
 use crate::snapshot::DataFile;
 use crate::table::{KeyRow, newest_keys, read_rows};
 use futures::{StreamExt, TryStreamExt};
@@ -59,6 +59,23 @@ impl StoredLatest {
         let newer = Source::from(generation);
         let flushed = Latest::over(table.clone(), older, [newer]).into_rows();
         Self { table, unread, flushed: Arc::new(flushed), all: OnceLock::new() }
+    }
+
+    /// The same rows when they lie in other files; with `kept_from`, without those before it.
+    pub(crate) fn over(&self, files: Arc<[Arc<DataFile>]>, kept_from: Option<Timestamp>) -> Self {
+        let kept = |rows: Arc<LatestRows>| match kept_from {
+            None => rows,
+            Some(first) => Arc::new(rows.since(first)),
+        };
+        let table = self.table.clone();
+        let (unread, flushed) = match self.read() {
+            Some(rows) => (None, rows),
+            None => {
+                let unread = Unread { table: table.clone(), files, rows: OnceCell::new() };
+                (Some(Arc::new(unread)), self.flushed.clone())
+            }
+        };
+        Self { table, unread, flushed: kept(flushed), all: OnceLock::new() }
     }
 
     /// The rows; files that nobody has asked for yet are read first.

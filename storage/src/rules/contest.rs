@@ -1,6 +1,8 @@
 //! Where in time two sources may hold the same key.
 
+use crate::model::Timestamp;
 use crate::snapshot::{DataFile, FileKind, TimeRange};
+use std::sync::Arc;
 
 /// The contested stretches inside `asked`: disjoint, not touching, ascending.
 ///
@@ -25,6 +27,19 @@ pub fn contested(
         found.extend(files.iter().filter_map(|file| file.times.overlap(late)));
     }
     merged(found.into_iter().filter_map(|range| range.overlap(asked)).collect())
+}
+
+/// The last instant that is promised: the end of the year 9999, which every program can write.
+const LAST_PROMISE: Timestamp = 253_402_300_799_999_999;
+
+/// The time before which no two of the files may have a key in common: rows before it can be read
+/// without resolution. 1970 where nothing can be promised.
+pub(crate) fn deduplicated_until(files: &[Arc<DataFile>]) -> Timestamp {
+    let bare: Vec<&DataFile> = files.iter().map(AsRef::as_ref).collect();
+    let contested = contested(&bare, None, TimeRange::ALL);
+    let end = || files.iter().map(|file| file.times.last.saturating_add(1)).max();
+    let until = contested.first().map(|first| first.first).or_else(end).unwrap_or(0);
+    until.clamp(0, LAST_PROMISE)
 }
 
 /// Whether two files whose times meet may have a key in common.

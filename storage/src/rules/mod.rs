@@ -3,6 +3,14 @@
 //! Nothing here reads a file or a clock: the model in the tests and the store itself decide by the
 //! same rules.
 
+mod check;
 mod contest;
+mod dirty;
+mod merge;
 
+pub(crate) use check::{Broken, check_flush, check_merge};
+pub(crate) use contest::deduplicated_until;
 pub use contest::{contested, merged};
+#[allow(unused_imports, reason = "rollups come next")]
+pub(crate) use dirty::{dirty, whole_buckets};
+pub(crate) use merge::{FOREIGN, is_closed, late_stays, merged_version, merged_writer};

@@ -4,16 +4,32 @@ use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newe
 use crate::latest::StoredLatest;
 use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp};
 use crate::snapshot::{DataFile, TableSnapshot, store_url};
-use crate::table::Tables;
+use crate::table::{Table, Tables};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// What of a table lies in files, as readers see it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stored {
+    /// In commit order.
+    pub(crate) files: Arc<[Arc<DataFile>]>,
+    /// The version of the table's log that `files` is.
+    pub(crate) version: u64,
+    /// How many versions came in that this process has not made.
+    pub(crate) foreign: u64,
+}
+
+impl Stored {
+    pub(crate) fn of(table: &Table) -> Self {
+        Self { files: table.files(), version: table.version(), foreign: table.foreign() }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct TableState {
     schema: Arc<TableSchema>,
-    files: Arc<[Arc<DataFile>]>,
-    version: u64,
-    /// The newest row of each series in `files`.
+    stored: Stored,
+    /// The newest row of each series in the files.
     stored_latest: Arc<StoredLatest>,
     series: HashMap<Identity, SeriesId>,
     layouts: u32,
@@ -24,23 +40,21 @@ pub(crate) struct TableState {
 }
 
 impl TableState {
-    /// A table with files at a version of its log; `version` 0 without files is a new table.
+    /// A table with what is stored of it; nothing, for a new table.
     ///
     /// What each series' newest time in the files is, is not known after a restart: no row at or
     /// before the newest of all files is then taken for monotone.
     pub(crate) fn new(
         schema: Arc<TableSchema>,
-        files: Arc<[Arc<DataFile>]>,
-        version: u64,
+        stored: Stored,
         budget: &Arc<Budget>,
     ) -> Self {
-        let floor = files.iter().map(|file| file.times.last).max().unwrap_or(Timestamp::MIN);
+        let floor = stored.files.iter().map(|file| file.times.last).max().unwrap_or(Timestamp::MIN);
         let latest = Newest::from(floor);
-        let stored_latest = StoredLatest::of_files(schema.clone(), files.clone());
+        let stored_latest = StoredLatest::of_files(schema.clone(), stored.files.clone());
         Self {
             schema,
-            files,
-            version,
+            stored,
             stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
             layouts: 0,
@@ -54,12 +68,8 @@ impl TableState {
         &self.schema
     }
 
-    pub(crate) fn files(&self) -> &Arc<[Arc<DataFile>]> {
-        &self.files
-    }
-
-    pub(crate) fn version(&self) -> u64 {
-        self.version
+    pub(crate) fn stored(&self) -> &Stored {
+        &self.stored
     }
 
     pub(crate) fn stored_latest(&self) -> &Arc<StoredLatest> {
@@ -111,17 +121,16 @@ impl TableState {
         self.sealed.as_ref()
     }
 
-    /// The sealed rows are in `files` now, of which `latest` has the newest rows.
-    pub(crate) fn flushed(
-        &mut self,
-        files: Arc<[Arc<DataFile>]>,
-        version: u64,
-        latest: StoredLatest,
-    ) {
+    /// The sealed rows are in the files of `stored` now, of which `latest` has the newest rows.
+    pub(crate) fn flushed(&mut self, stored: Stored, latest: StoredLatest) {
         assert!(self.sealed.take().is_some(), "only sealed rows are flushed");
-        assert!(version > self.version, "versions grow");
-        self.files = files;
-        self.version = version;
+        self.replaced(stored, latest);
+    }
+
+    /// Other files are the table now, of which `latest` has the newest rows.
+    pub(crate) fn replaced(&mut self, stored: Stored, latest: StoredLatest) {
+        assert!(stored.version > self.stored.version, "versions grow");
+        self.stored = stored;
         self.stored_latest = Arc::new(latest);
     }
 
@@ -129,8 +138,8 @@ impl TableState {
         let generations = self.sealed.iter().chain([&self.active]).cloned().collect();
         TableSnapshot {
             schema: self.schema.clone(),
-            version: self.version,
-            files: self.files.clone(),
+            version: self.stored.version,
+            files: self.stored.files.clone(),
             buffer: BufferSlice::new(self.schema.clone(), generations),
             stored_latest: self.stored_latest.clone(),
             store: tables.store().clone(),

@@ -7,21 +7,23 @@
 //! The crate's commits grow slower with the versions since the checkpoint that its state started
 //! from. So a checkpoint is written in the background now and then, and the state is read anew.
 
-use super::files::{WrittenFile, data_file};
-use super::log::{Change, Covered, Entry, LogState, TableLog};
-use super::schema::{PARTITION, columns, properties, table_schema};
+use super::files::{WrittenFile, data_file, in_store, text_time, time_text};
+use super::log::{Change, Entry, LogState, Mark, TableLog};
+use super::schema::{DEDUPLICATED_UNTIL, PARTITION, columns, properties, table_schema};
 use crate::error::{ErrorKind, StorageError};
-use crate::model::{Position, TableSchema};
+use crate::model::TableSchema;
+use crate::snapshot::DataFile;
 use crate::store::store_error;
 use async_trait::async_trait;
 use deltalake::checkpoints::{cleanup_metadata, create_checkpoint};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake::kernel::{Action, Add, MetadataExt, StructType, Transaction};
+use deltalake::kernel::{Action, Add, Metadata, MetadataExt, Remove, StructType, Transaction};
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore, get_actions};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError, TableProperty};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -29,12 +31,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use url::Url;
-use uuid::Uuid;
 
 /// Names our changes in the log.
 const CHANGE_ID: &str = "warpline.change";
-/// Before the incarnation, in the id of the transaction that carries the covered position.
-const APP_PREFIX: &str = "warpline:";
 const CHECKPOINT_INTERVAL: u64 = 50;
 /// How long versions can be read that are not the newest.
 const LOG_RETENTION: &str = "interval 7 days";
@@ -103,21 +102,54 @@ impl DeltaLog {
     }
 
     fn actions(&self, change: &Change) -> Result<Vec<Action>, StorageError> {
-        let adds = change.files.iter().map(|file| Action::Add(add(file, change.version)));
-        let mut actions: Vec<_> = adds.collect();
+        let removed = change.removed.iter().map(|file| self.remove(file, change.changes_rows));
+        let mut actions: Vec<_> = removed.collect::<Result<_, _>>()?;
+        let added = change.files.iter();
+        actions.extend(added.map(|file| Action::Add(add(file, change))));
+        actions.extend(self.metadata(change)?.map(Action::Metadata));
+        Ok(actions)
+    }
+
+    /// The table's metadata, where the change changes them.
+    fn metadata(&self, change: &Change) -> Result<Option<Metadata>, StorageError> {
+        let mut settings = Vec::new();
+        let mut metadata = self.state().metadata().clone();
         if let Some(schema) = &change.schema {
             let columns = StructType::try_new(columns(schema)?).map_err(|error| {
                 StorageError::because(ErrorKind::Rejected, format!("table {}", self.table), error)
             })?;
-            let metadata = self.state().metadata().clone().with_schema(&columns);
-            let metadata =
-                properties(schema).into_iter().fold(metadata, |metadata, (key, value)| {
-                    metadata?.add_config_key(key.to_owned(), value)
-                });
-            let metadata = metadata.map_err(|e| self.error("cannot be widened", e.into()))?;
-            actions.push(Action::Metadata(metadata));
+            let widened = metadata.with_schema(&columns);
+            metadata = widened.map_err(|e| self.error("cannot be widened", e.into()))?;
+            settings.extend(properties(schema));
         }
-        Ok(actions)
+        if let Some(time) = change.deduplicated_until {
+            settings.push((DEDUPLICATED_UNTIL, time_text(time)));
+        }
+        if settings.is_empty() {
+            return Ok(None);
+        }
+        for (key, value) in settings {
+            let set = metadata.add_config_key(key.to_owned(), value);
+            metadata = set.map_err(|e| self.error("takes no property", e.into()))?;
+        }
+        Ok(Some(metadata))
+    }
+
+    fn remove(&self, file: &DataFile, changes_rows: bool) -> Result<Action, StorageError> {
+        let path = file.path.as_ref().strip_prefix(&*self.table);
+        let path = path.and_then(|path| path.strip_prefix('/')).ok_or_else(|| {
+            StorageError::internal(format!("{} is no file of table {}", file.path, self.table))
+        })?;
+        let date = (PARTITION.to_owned(), Some(file.date.to_string()));
+        Ok(Action::Remove(Remove {
+            path: path.to_owned(),
+            data_change: changes_rows,
+            deletion_timestamp: Some(chrono::Utc::now().timestamp_millis()),
+            extended_file_metadata: Some(true),
+            partition_values: Some(HashMap::from([date])),
+            size: Some(file.bytes as i64),
+            ..Remove::default()
+        }))
     }
 
     /// Starts a checkpoint where one is due, and reads the state anew where one has been written.
@@ -185,9 +217,12 @@ impl TableLog for DeltaLog {
         });
         let files = files.collect::<Result<_, _>>()?;
         let version = state.version();
+        let metadata = state.metadata();
+        let id = metadata.id().into();
+        let deduplicated_until = metadata.configuration().get(DEDUPLICATED_UNTIL).and_then(|text| text_time(text));
         self.checkpointed = self.checkpointed.max(last_checkpoint(&self.log_store).await);
         self.state = Some(state);
-        Ok(LogState { version, schema, files })
+        Ok(LogState { version, schema, id, deduplicated_until, files })
     }
 
     async fn append(&mut self, change: &Change) -> Result<(), StorageError> {
@@ -196,18 +231,13 @@ impl TableLog for DeltaLog {
             .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false))
             .with_metadata([(CHANGE_ID.to_owned(), change.id.to_string().into())]);
-        if let Some(Covered { incarnation, position }) = change.covered {
-            let transaction = Transaction::new(app_id(incarnation), position as i64);
+        for Mark { name, value } in &change.marks {
+            let transaction = Transaction::new(name, *value);
             properties = properties.with_application_transaction(transaction);
         }
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(vec![PARTITION.to_owned()]),
-            predicate: None,
-        };
         let committed = CommitBuilder::from(properties)
             .with_actions(self.actions(change)?)
-            .build(Some(self.state()), self.log_store.clone(), operation)
+            .build(Some(self.state()), self.log_store.clone(), operation(change))
             .await
             .map_err(|e| self.error(&format!("has no version {} of ours", change.version), e))?;
         assert_eq!(committed.version, change.version, "a commit is never rebased");
@@ -230,16 +260,28 @@ impl TableLog for DeltaLog {
                     let id = info.info.get(CHANGE_ID).and_then(|id| id.as_str());
                     entry.id = id.and_then(|id| id.parse().ok());
                 }
-                Action::Txn(transaction) => entry.covered.extend(covered(&transaction)),
+                Action::Txn(transaction) => {
+                    let (name, value) = (transaction.app_id, transaction.version);
+                    entry.marks.push(Mark { name, value });
+                }
                 _ => {}
             }
         }
         Ok(entry)
     }
 
-    async fn covered(&self, incarnation: Uuid) -> Result<Option<Position>, StorageError> {
-        let found = self.state().transaction_version(&self.log_store, app_id(incarnation)).await;
-        Ok(found.map_err(|e| self.error("cannot be read", e))?.map(i64::cast_unsigned))
+    async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError> {
+        let found = self.state().transaction_version(&self.log_store, name).await;
+        found.map_err(|e| self.error("cannot be read", e))
+    }
+
+    async fn removed(&self) -> Result<Vec<(Path, i64)>, StorageError> {
+        let tombstones: Vec<_> = (self.state().all_tombstones(&self.log_store).try_collect().await)
+            .map_err(|e| self.error("cannot be read", e))?;
+        let removed = tombstones.iter().map(|view| {
+            Ok((in_store(&self.table, &view.path())?, view.deletion_timestamp().unwrap_or(0)))
+        });
+        removed.collect()
     }
 }
 
@@ -253,25 +295,25 @@ impl std::fmt::Debug for DeltaLog {
     }
 }
 
-fn app_id(incarnation: Uuid) -> String {
-    format!("{APP_PREFIX}{incarnation}")
+/// What other programs are told of a change.
+fn operation(change: &Change) -> DeltaOperation {
+    if change.removed.is_empty() || change.changes_rows {
+        let partition_by = Some(vec![PARTITION.to_owned()]);
+        return DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None };
+    }
+    DeltaOperation::Optimize { predicate: None, target_size: 0 }
 }
 
-fn covered(transaction: &Transaction) -> Option<Covered> {
-    let incarnation = transaction.app_id.strip_prefix(APP_PREFIX)?.parse().ok()?;
-    Some(Covered { incarnation, position: transaction.version.cast_unsigned() })
-}
-
-fn add(file: &WrittenFile, version: u64) -> Add {
+fn add(file: &WrittenFile, change: &Change) -> Add {
     let date = (PARTITION.to_owned(), Some(file.about.date.to_string()));
     Add {
         path: file.path.clone(),
         partition_values: HashMap::from([date]),
         size: file.bytes as i64,
         modification_time: chrono::Utc::now().timestamp_millis(),
-        data_change: true,
+        data_change: change.changes_rows,
         stats: Some(file.statistics()),
-        tags: Some(file.tags(version)),
+        tags: Some(file.tags(change.version)),
         ..Add::default()
     }
 }

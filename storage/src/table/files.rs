@@ -28,9 +28,8 @@ pub(crate) struct FileAbout {
     pub(crate) kind: FileKind,
     /// The incarnation of the log that the rows come from.
     pub(crate) writer: Uuid,
-    /// The positions in that log between which the rows lie, both included.
-    pub(crate) first: Position,
-    pub(crate) last: Position,
+    /// The positions in that log between which the rows of a flush lie, both included.
+    pub(crate) positions: Option<(Position, Position)>,
     pub(crate) level: Level,
     /// The version in which the last of the rows first came; `None` for rows that come now.
     pub(crate) version: Option<u64>,
@@ -78,15 +77,16 @@ impl WrittenFile {
     /// The tags of the file's entry in the log.
     pub(super) fn tags(&self, version: u64) -> HashMap<String, Option<String>> {
         let about = &self.about;
+        let positions = about.positions.into_iter();
+        let positions = positions.flat_map(|(first, last)| [(FIRST, first), (LAST, last)]);
         [
             (KIND, kind_name(about.kind).to_owned()),
             (WRITER, about.writer.to_string()),
-            (FIRST, about.first.to_string()),
-            (LAST, about.last.to_string()),
             (VERSION, self.origin(version).to_string()),
             (LEVEL, level_name(about.level).to_owned()),
         ]
         .into_iter()
+        .chain(positions.map(|(name, position)| (name, position.to_string())))
         .map(|(name, value)| (name.to_owned(), Some(value)))
         .collect()
     }
@@ -135,13 +135,11 @@ pub(super) struct TagRange {
 }
 
 /// A path for a file with this content that no other file will ever have: an attempt that
-/// crashed may have left one with the same positions but other rows, so the positions alone do
-/// not name it.
+/// crashed may have left one that is about the same but has other rows.
 pub(super) fn new_path(about: &FileAbout) -> String {
-    let FileAbout { date, kind, first, last, level, .. } = about;
-    let (kind, level) = (kind_name(*kind), level_name(*level));
+    let (kind, level) = (kind_name(about.kind), level_name(about.level));
     let unique = Uuid::new_v4().simple();
-    format!("date={date}/{level}-{kind}-{first:012}-{last:012}-{unique}.parquet")
+    format!("date={}/{level}-{kind}-{unique}.parquet", about.date)
 }
 
 pub(super) fn in_store(table: &str, path: &str) -> Result<Path, StorageError> {
@@ -216,11 +214,11 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-fn time_text(time: Timestamp) -> String {
+pub(super) fn time_text(time: Timestamp) -> String {
     let time = DateTime::from_timestamp_micros(time).expect("a file's times lie within its day");
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-fn text_time(text: &str) -> Option<Timestamp> {
+pub(super) fn text_time(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros())
 }

@@ -1,19 +1,22 @@
 //! One table: its files at a version, and the commits that take it to the next.
 
-use super::files::{FileAbout, WrittenFile, new_path};
-use super::log::{Change, Covered, LogState, TableLog};
-use super::parquet::encode;
+use super::files::WrittenFile;
+use super::log::{Change, Covered, LogState, Mark, TableLog};
 use super::schema::widened;
+use super::writer::FileWriter;
 use crate::error::{ErrorKind, StorageError};
-use crate::model::{Position, TableSchema};
+use crate::model::{Position, TableSchema, Timestamp};
+use crate::rules::{Broken, check_flush, check_merge, deduplicated_until, is_closed};
 use crate::snapshot::DataFile;
-use crate::store::store_error;
-use arrow::array::RecordBatch;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// The mark that every change carries which removes files: of two that were made on the same
+/// version by other programs, at most one is taken.
+const MAINTENANCE: &str = "warpline:maintenance";
 
 /// Each attempt fails only where another handle has taken the version it aimed at.
 const ATTEMPTS: usize = 20;
@@ -28,7 +31,12 @@ pub(crate) struct Table {
     version: u64,
     /// In commit order.
     files: Arc<[Arc<DataFile>]>,
+    /// See [`Change::deduplicated_until`]; 1970 where the table says nothing.
+    deduplicated_until: Timestamp,
+    id: Arc<str>,
     covered: HashMap<Uuid, Position>,
+    /// How many versions came in that this handle has not made.
+    foreign: u64,
     /// Incarnations under which another handle has committed since this one was opened.
     fenced: HashSet<Uuid>,
     /// Changes of ours that may be in the log or may yet get there. Each aims at the version after
@@ -46,7 +54,7 @@ impl Table {
         let mut covered = HashMap::new();
         let writers: HashSet<Uuid> = state.files.iter().map(|file| file.writer).collect();
         for writer in writers {
-            if let Some(position) = log.covered(writer).await? {
+            if let Some(position) = covered_in(&*log, writer).await? {
                 covered.insert(writer, position);
             }
         }
@@ -57,7 +65,10 @@ impl Table {
             schema: Arc::new(state.schema.clone()),
             version: state.version,
             files: Arc::default(),
+            deduplicated_until: 0,
+            id: state.id.clone(),
             covered,
+            foreign: 0,
             fenced: HashSet::new(),
             unresolved: HashSet::new(),
         };
@@ -78,6 +89,15 @@ impl Table {
         self.files.clone()
     }
 
+    pub(crate) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// How many versions came in that this handle has not made.
+    pub(crate) fn foreign(&self) -> u64 {
+        self.foreign
+    }
+
     /// Up to which position the table has the rows of a log; `None` where it has none of them.
     pub(crate) fn covered(&self, incarnation: Uuid) -> Option<Position> {
         self.covered.get(&incarnation).copied()
@@ -86,12 +106,13 @@ impl Table {
     /// Takes the incarnation over: whoever held it before can no longer commit under it. Call it
     /// before `covered` is relied upon.
     pub(crate) async fn fence(&mut self, incarnation: Uuid) -> Result<(), StorageError> {
-        if let Some(position) = self.log.covered(incarnation).await? {
+        if let Some(position) = covered_in(&*self.log, incarnation).await? {
             self.covered.insert(incarnation, position);
         }
         self.apply(|table| {
             let position = table.covered(incarnation).unwrap_or(0);
-            Ok(Some(table.change(Vec::new(), Some(Covered { incarnation, position }), None)))
+            let marks = vec![Covered { incarnation, position }.mark()];
+            Ok(Some(Change { marks, ..table.change() }))
         })
         .await?;
         self.fenced.remove(&incarnation);
@@ -102,30 +123,15 @@ impl Table {
     pub(crate) async fn evolve(&mut self, schema: &TableSchema) -> Result<(), StorageError> {
         self.apply(|table| {
             let wide = widened(&table.schema, schema)?;
-            Ok((wide != *table.schema).then(|| table.change(Vec::new(), None, Some(wide))))
+            let widens = wide != *table.schema;
+            Ok(widens.then(|| Change { schema: Some(wide), ..table.change() }))
         })
         .await
     }
 
-    /// Writes rows into a file that awaits its commit; `None` where there are no rows. The rows
-    /// are sorted by identity, then time, with unique keys, all on the day of `about`.
-    pub(crate) async fn write(
-        &self,
-        batches: impl Iterator<Item = RecordBatch> + Send + 'static,
-        about: FileAbout,
-    ) -> Result<Option<WrittenFile>, StorageError> {
-        let schema = self.schema.clone();
-        let encoding = tokio::task::spawn_blocking(move || encode(&schema, batches));
-        let encoded = encoding.await.map_err(|error| {
-            StorageError::because(ErrorKind::Internal, "a file was not encoded", error)
-        })??;
-        let Some((bytes, contents)) = encoded else { return Ok(None) };
-        let path = new_path(&about);
-        let file = WrittenFile { about, path, bytes: bytes.len() as u64, contents };
-        let location = Path::from(format!("{}/{}", self.name, file.path));
-        let put = self.store.put(&location, PutPayload::from(bytes)).await;
-        put.map_err(|e| store_error(format!("{location} was not written"), e))?;
-        Ok(Some(file))
+    /// What writes files for this table, in the columns that it has now.
+    pub(crate) fn writer(&self) -> FileWriter {
+        FileWriter { schema: self.schema.clone(), store: self.store.clone() }
     }
 
     /// Makes files visible and says, in the same commit, that the table now has all rows of the
@@ -150,7 +156,11 @@ impl Table {
         self.apply(|table| {
             table.check_fence(incarnation)?;
             match table.covered(incarnation) {
-                now if now == before => Ok(Some(table.change(files.clone(), Some(advance), None))),
+                now if now == before => Ok(Some(Change {
+                    files: files.clone(),
+                    marks: vec![advance.mark()],
+                    ..table.change()
+                })),
                 Some(now) if now >= covered => Ok(None),
                 now => Err(StorageError::new(
                     ErrorKind::Retry,
@@ -178,13 +188,122 @@ impl Table {
         Ok(())
     }
 
-    fn change(
-        &self,
+    /// Puts `files`, which have the same rows, in the place of `inputs`. Answers whether it did:
+    /// not where an input is gone.
+    pub(crate) async fn replace(
+        &mut self,
+        inputs: &[Arc<DataFile>],
         files: Vec<WrittenFile>,
-        covered: Option<Covered>,
-        schema: Option<TableSchema>,
-    ) -> Change {
-        Change { id: Uuid::new_v4(), version: self.version + 1, files, covered, schema }
+    ) -> Result<bool, StorageError> {
+        self.exchange(inputs, files, Vec::new(), false).await
+    }
+
+    /// Removes files with their rows.
+    pub(crate) async fn remove(&mut self, files: &[Arc<DataFile>]) -> Result<bool, StorageError> {
+        self.exchange(files, Vec::new(), Vec::new(), true).await
+    }
+
+    /// Takes files away and puts others in their place, with marks, in one commit. Answers
+    /// whether it did: not where one of those to be removed is gone.
+    pub(crate) async fn exchange(
+        &mut self,
+        removed: &[Arc<DataFile>],
+        files: Vec<WrittenFile>,
+        marks: Vec<Mark>,
+        changes_rows: bool,
+    ) -> Result<bool, StorageError> {
+        let round = self.mark(MAINTENANCE).await?.unwrap_or(0) + 1;
+        let mut done = false;
+        self.apply(|table| {
+            let there: HashSet<_> = table.files.iter().map(|file| &file.path).collect();
+            done = removed.iter().all(|file| there.contains(&file.path))
+                && (changes_rows || is_closed(removed, &table.files));
+            if !done {
+                return Ok(None);
+            }
+            let mut change = Change {
+                files: files.clone(),
+                removed: removed.to_vec(),
+                changes_rows,
+                marks: marks.clone(),
+                ..table.change()
+            };
+            if !removed.is_empty() {
+                change.marks.push(Mark { name: MAINTENANCE.to_owned(), value: round });
+            }
+            Ok(Some(change))
+        })
+        .await?;
+        Ok(done)
+    }
+
+    /// A number that an earlier change left under a name.
+    pub(crate) async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError> {
+        self.log.mark(name).await
+    }
+
+    /// Files that were removed and may still lie in the store, and when, in milliseconds since
+    /// 1970.
+    pub(crate) async fn removed(&self) -> Result<Vec<(Path, i64)>, StorageError> {
+        self.log.removed().await
+    }
+
+    fn change(&self) -> Change {
+        Change {
+            id: Uuid::new_v4(),
+            version: self.version + 1,
+            files: Vec::new(),
+            removed: Vec::new(),
+            changes_rows: true,
+            marks: Vec::new(),
+            schema: None,
+            deduplicated_until: None,
+        }
+    }
+
+    /// The change as it may be made: no invariant is broken, and it says what it makes of
+    /// [`Change::deduplicated_until`], which it lowers whenever that would promise too much, and
+    /// raises where it removes files.
+    fn checked(&self, mut change: Change) -> Result<Change, StorageError> {
+        let files = self.after(&change)?;
+        self.check(&change, &files).map_err(|broken| {
+            let text = format!("table {}, version {}: {broken}", self.name, change.version);
+            StorageError::because(ErrorKind::Internal, text, broken)
+        })?;
+        let until = deduplicated_until(&files);
+        let raises = !change.removed.is_empty() && until > self.deduplicated_until;
+        if until < self.deduplicated_until || raises {
+            change.deduplicated_until = Some(until);
+        }
+        Ok(change)
+    }
+
+    fn check(&self, change: &Change, after: &[Arc<DataFile>]) -> Result<(), Broken> {
+        let before: HashSet<_> = self.files.iter().map(|file| &file.path).collect();
+        let new = after.iter().filter(|file| !before.contains(&file.path));
+        let new: Vec<_> = new.cloned().collect();
+        if !change.removed.is_empty() && !change.changes_rows {
+            return check_merge(&self.files, &change.removed, &new, change.version);
+        }
+        match change.marks.iter().find_map(Covered::of) {
+            Some(Covered { incarnation, position }) if !new.is_empty() => {
+                let covered = (self.covered(incarnation), position);
+                check_flush(&self.files, &new, change.version, covered)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The files once the change is made.
+    fn after(&self, change: &Change) -> Result<Vec<Arc<DataFile>>, StorageError> {
+        let removed: HashSet<_> = change.removed.iter().map(|file| &file.path).collect();
+        let kept = self.files.iter().filter(|file| !removed.contains(&file.path));
+        let mut files: Vec<_> = kept.cloned().collect();
+        for file in &change.files {
+            files.push(Arc::new(file.committed(&self.name, change.version)?));
+        }
+        sort_by_order(&mut files);
+        Ok(files)
     }
 
     /// Commits what `plan` makes of the newest known version, again where another handle has
@@ -198,6 +317,7 @@ impl Table {
         }
         for _ in 0..ATTEMPTS {
             let Some(change) = plan(self)? else { return Ok(()) };
+            let change = self.checked(change)?;
             self.unresolved.insert(change.id);
             let Err(error) = self.log.append(&change).await else {
                 return self.accept(change);
@@ -219,15 +339,11 @@ impl Table {
     /// Takes over a change that has become the next version.
     fn accept(&mut self, change: Change) -> Result<(), StorageError> {
         assert_eq!(change.version, self.version + 1, "a change follows the version it was made on");
-        let mut files = self.files.to_vec();
-        for file in &change.files {
-            files.push(Arc::new(file.committed(&self.name, change.version)?));
-        }
-        files.sort_by_key(|file| file.order);
-        self.files = files.into();
-        if let Some(Covered { incarnation, position }) = change.covered {
+        self.files = self.after(&change)?.into();
+        for Covered { incarnation, position } in change.marks.iter().filter_map(Covered::of) {
             self.covered.insert(incarnation, position);
         }
+        self.deduplicated_until = change.deduplicated_until.unwrap_or(self.deduplicated_until);
         if let Some(schema) = change.schema {
             self.schema = Arc::new(schema);
         }
@@ -247,7 +363,8 @@ impl Table {
         let mut landed = HashSet::new();
         for entry in entries {
             let ours = entry.id.filter(|id| self.unresolved.remove(id));
-            for Covered { incarnation, position } in entry.covered {
+            self.foreign += u64::from(ours.is_none());
+            for Covered { incarnation, position } in entry.marks.iter().filter_map(Covered::of) {
                 self.covered.insert(incarnation, position);
                 if ours.is_none() {
                     self.fenced.insert(incarnation);
@@ -264,9 +381,20 @@ impl Table {
 
     fn adopt(&mut self, state: LogState) {
         let mut files: Vec<_> = state.files.into_iter().map(Arc::new).collect();
-        files.sort_by(|a, b| (a.order, &a.path).cmp(&(b.order, &b.path)));
+        sort_by_order(&mut files);
         self.files = files.into();
+        self.deduplicated_until = state.deduplicated_until.unwrap_or(0);
+        self.id = state.id;
         self.schema = Arc::new(state.schema);
         self.version = state.version;
     }
+}
+
+async fn covered_in(log: &dyn TableLog, writer: Uuid) -> Result<Option<Position>, StorageError> {
+    let value = log.mark(&Covered::name(writer)).await?;
+    Ok(value.map(i64::cast_unsigned))
+}
+
+fn sort_by_order(files: &mut [Arc<DataFile>]) {
+    files.sort_by(|a, b| (a.order, &a.path).cmp(&(b.order, &b.path)));
 }

@@ -6,9 +6,11 @@
 
 use super::files::WrittenFile;
 use crate::error::StorageError;
-use crate::model::{Position, TableSchema};
+use crate::model::{Position, TableSchema, Timestamp};
 use crate::snapshot::DataFile;
 use async_trait::async_trait;
+use object_store::path::Path;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A table at one version.
@@ -16,6 +18,10 @@ use uuid::Uuid;
 pub(super) struct LogState {
     pub(super) version: u64,
     pub(super) schema: TableSchema,
+    /// What tells this table from any other of its name.
+    pub(super) id: Arc<str>,
+    /// See [`Change::deduplicated_until`].
+    pub(super) deduplicated_until: Option<Timestamp>,
     /// In no order.
     pub(super) files: Vec<DataFile>,
 }
@@ -27,9 +33,24 @@ pub(super) struct Change {
     /// The version that the change is to become.
     pub(super) version: u64,
     pub(super) files: Vec<WrittenFile>,
-    pub(super) covered: Option<Covered>,
+    pub(super) removed: Vec<Arc<DataFile>>,
+    /// Whether the table has other rows afterwards, not the same ones in other files.
+    pub(super) changes_rows: bool,
+    pub(super) marks: Vec<Mark>,
     pub(super) schema: Option<TableSchema>,
+    /// The time before which the files need no resolution, where it is to be another.
+    pub(super) deduplicated_until: Option<Timestamp>,
 }
+
+/// A number that a table keeps under a name, from one change to the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) name: String,
+    pub(crate) value: i64,
+}
+
+/// Before the incarnation, in the name of the mark that is the covered position.
+const COVERED: &str = "warpline:";
 
 /// Up to which position of a log the table has the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +59,27 @@ pub(super) struct Covered {
     pub(super) position: Position,
 }
 
+impl Covered {
+    pub(super) fn name(incarnation: Uuid) -> String {
+        format!("{COVERED}{incarnation}")
+    }
+
+    pub(super) fn mark(self) -> Mark {
+        Mark { name: Self::name(self.incarnation), value: self.position.cast_signed() }
+    }
+
+    pub(super) fn of(mark: &Mark) -> Option<Self> {
+        let incarnation = mark.name.strip_prefix(COVERED)?.parse().ok()?;
+        Some(Self { incarnation, position: mark.value.cast_unsigned() })
+    }
+}
+
 /// What a version that is in the log has changed, as far as commits must know.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     /// `None` where it is not ours.
     pub(super) id: Option<Uuid>,
-    pub(super) covered: Vec<Covered>,
+    pub(super) marks: Vec<Mark>,
 }
 
 #[async_trait]
@@ -58,6 +94,10 @@ pub(super) trait TableLog: std::fmt::Debug + Send + Sync {
     /// What a version changed.
     async fn read(&self, version: u64) -> Result<Entry, StorageError>;
 
-    /// The position covered for an incarnation at the handle's version.
-    async fn covered(&self, incarnation: Uuid) -> Result<Option<Position>, StorageError>;
+    /// The mark's value at the handle's version.
+    async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError>;
+
+    /// Files that were removed and may still lie in the store, and when, in milliseconds since
+    /// 1970.
+    async fn removed(&self) -> Result<Vec<(Path, i64)>, StorageError>;
 }

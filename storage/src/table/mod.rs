@@ -21,12 +21,16 @@ mod log;
 mod parquet;
 mod reader;
 mod schema;
+mod writer;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;
-pub(crate) use reader::{KeyRow, newest_keys, read_rows};
+pub(crate) use log::Mark;
+pub(crate) use parquet::{Tag, series_end};
+pub(crate) use reader::{KeyRow, newest_keys, read_all, read_rows};
+pub(crate) use writer::FileWriter;
 
 use crate::error::StorageError;
 use crate::model::TableSchema;

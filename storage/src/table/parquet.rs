@@ -292,25 +292,25 @@ impl<'a> Seen<'a> {
 }
 
 /// An identity tag's values in a batch.
-pub(super) struct Tag<'a> {
+pub(crate) struct Tag<'a> {
     keys: &'a [i32],
     values: &'a StringArray,
 }
 
 impl<'a> Tag<'a> {
-    pub(super) fn of(column: &'a dyn Array) -> Self {
+    pub(crate) fn of(column: &'a dyn Array) -> Self {
         let column: &DictionaryArray<Int32Type> = column.as_dictionary();
         assert_eq!(column.null_count(), 0, "an absent identity tag is an empty string");
         Self { keys: column.keys().values(), values: column.values().as_string() }
     }
 
-    pub(super) fn value(&self, row: usize) -> &'a str {
+    pub(crate) fn value(&self, row: usize) -> &'a str {
         self.values.value(self.keys[row] as usize)
     }
 }
 
 /// The row after the last that has the same keys as row `start` in each tag.
-pub(super) fn series_end(tags: &[Tag], start: usize, rows: usize) -> usize {
+pub(crate) fn series_end(tags: &[Tag], start: usize, rows: usize) -> usize {
     let same = |row: &usize| tags.iter().all(|tag| tag.keys[*row] == tag.keys[start]);
     (start + 1..rows).find(|row| !same(row)).unwrap_or(rows)
 }

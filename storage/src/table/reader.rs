@@ -15,7 +15,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimestampMi
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::{FutureExt, TryFutureExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
@@ -115,7 +116,28 @@ pub(crate) async fn read_rows(
     read().map_err(|error| broken(error.into()))
 }
 
-/// The file with its tags as dictionaries.
+/// All rows of the file in file order, as batches of all columns of the table.
+pub(crate) async fn read_all(
+    store: Arc<dyn ObjectStore>,
+    file: Arc<DataFile>,
+    table: Arc<TableSchema>,
+    batch_rows: usize,
+) -> Result<BoxStream<'static, Result<RecordBatch, StorageError>>, StorageError> {
+    let opened = open(store, &file, &table).await;
+    let opened = opened.and_then(|builder| builder.with_batch_size(batch_rows).build());
+    let batches = opened.map_err(|error| unreadable(&file, error))?;
+    let schema = table.arrow();
+    let typed = move |batch: Result<RecordBatch, ParquetError>| {
+        let batch = batch.and_then(|batch| {
+            let columns = columns(&batch, schema.fields())?;
+            Ok(RecordBatch::try_new(schema.clone(), columns)?)
+        });
+        batch.map_err(|error| unreadable(&file, error))
+    };
+    Ok(batches.map(typed).boxed())
+}
+
+/// The file with its columns in the table's types, where that takes no conversion.
 async fn open(
     store: Arc<dyn ObjectStore>,
     file: &DataFile,
@@ -124,7 +146,7 @@ async fn open(
     let mut stored = Stored { store, path: file.path.clone(), bytes: file.bytes };
     let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
     let plain = ArrowReaderMetadata::load_async(&mut stored, options()).await?;
-    let schema = with_tags(plain.schema(), &table.arrow());
+    let schema = with_types(plain.schema(), &table.arrow());
     let typed =
         ArrowReaderMetadata::try_new(plain.metadata().clone(), options().with_schema(schema))?;
     Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(stored, typed))
@@ -161,15 +183,26 @@ impl AsyncFileReader for Stored {
     }
 }
 
-/// The file's schema with the table's type for its tags.
-fn with_tags(file: &SchemaRef, table: &SchemaRef) -> SchemaRef {
+/// The file's schema with the table's type for its tags, and for its decimals where they differ
+/// in nothing but the width that Arrow gives them.
+fn with_types(file: &SchemaRef, table: &SchemaRef) -> SchemaRef {
     let typed = |field: &FieldRef| match (field.data_type(), table.field_with_name(field.name())) {
         (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Ok(known)) => {
-            Arc::new(field.as_ref().clone().with_data_type(known.data_type().clone()))
+            typed_as(field, known)
+        }
+        (DataType::Decimal128(digits, decimals), Ok(known))
+            if matches!(known.data_type(), DataType::Decimal32(p, s) | DataType::Decimal64(p, s)
+                if p == digits && s == decimals) =>
+        {
+            typed_as(field, known)
         }
         _ => field.clone(),
     };
     Arc::new(Schema::new(file.fields().iter().map(typed).collect::<Vec<_>>()))
+}
+
+fn typed_as(field: &Field, known: &Field) -> FieldRef {
+    Arc::new(field.clone().with_data_type(known.data_type().clone()))
 }
 
 /// The columns of these names and types; NULL where the file is older than a column.

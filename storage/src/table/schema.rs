@@ -10,10 +10,12 @@ pub(super) const PARTITION: &str = "date";
 const TIME: &str = "time";
 
 /// The version of what we write into a table; docs/formats/table.md describes it.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 const FORMAT: &str = "warpline.format";
 const IDENTITY: &str = "warpline.identity";
 const ATTRIBUTES: &str = "warpline.attributes";
+/// Rows before this time need no resolution by those who read the files.
+pub(super) const DEDUPLICATED_UNTIL: &str = "warpline.deduplicated_until";
 
 /// The columns of the Delta table, `date` last.
 pub(super) fn columns(schema: &TableSchema) -> Result<Vec<StructField>, StorageError> {

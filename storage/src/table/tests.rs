@@ -98,8 +98,7 @@ fn about(writer: Uuid, first: Position, last: Position) -> FileAbout {
         date: date(),
         kind: FileKind::Monotone,
         writer,
-        first,
-        last,
+        positions: Some((first, last)),
         level: Level::Flush,
         version: None,
     }
@@ -113,7 +112,7 @@ async fn flush(
 ) -> Result<(), crate::StorageError> {
     let start = DAY + position as i64 * 100 * SECOND;
     let batch = rows(table.schema(), 10, 10, start);
-    let file = table.write([batch].into_iter(), about(writer, position, position)).await?;
+    let file = table.writer().write([Ok(batch)].into_iter(), about(writer, position, position)).await?;
     table.commit(file.into_iter().collect(), writer, position).await
 }
 

@@ -1,0 +1,198 @@
+//! Merges chosen files of a table and puts the result in their place.
+
+use super::Maintenance;
+use super::options::MergeLimits;
+use super::plan::{Choice, Due, next_merge};
+use crate::buffer::MICROSECONDS_PER_DAY;
+use crate::error::StorageError;
+use crate::merge::{Merge, Wanted};
+use crate::model::{TableSchema, Timestamp};
+use crate::rules::{late_stays, merged_version, merged_writer};
+use crate::snapshot::{DataFile, FileKind};
+use crate::table::{FileAbout, FileWriter, WrittenFile};
+use arrow::array::RecordBatch;
+use chrono::NaiveDate;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// A day that is over is merged once nothing has come for so long,
+const QUIET: Duration = Duration::from_mins(10);
+/// or once what came has waited for so long.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+/// Since when a day has had files that came lately.
+#[derive(Clone, Copy, Debug)]
+struct Arrivals {
+    version: u64,
+    first: Instant,
+    last: Instant,
+}
+
+/// When days of tables got their newest files.
+#[derive(Debug, Default)]
+pub(super) struct Days(Mutex<HashMap<(Arc<str>, NaiveDate), Arrivals>>);
+
+/// What one merge has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    pub files: usize,
+    pub rows: u64,
+    /// Bytes of the files that were read, and of those that were written.
+    pub read: u64,
+    pub written: u64,
+}
+
+impl Maintenance {
+    /// Makes the next merge of a table that is due, or that could be if `all` days were over.
+    pub(super) async fn merge_next(
+        &self,
+        table: &Arc<str>,
+        now: Timestamp,
+        all: bool,
+    ) -> Result<Option<Merged>, StorageError> {
+        let Some((_, stored)) = self.stored(table) else { return Ok(None) };
+        let handle = self.open.of(table)?;
+        let writer = handle.lock().await.writer();
+        let limits = MergeLimits {
+            memory: self.options.merge_memory,
+            target_bytes: self.options.file_size,
+            row_bytes: row_bytes(writer.schema()),
+        };
+        let due = |date| if all { Due::Day } else { self.days.due(table, date, &stored.files, now) };
+        let Some(choice) = next_merge(&stored.files, due, &limits) else { return Ok(None) };
+        let started = Instant::now();
+        let outputs = merged(&writer, &choice, &stored.files, limits.target_bytes).await?;
+        let done = Merged {
+            files: choice.inputs.len(),
+            rows: outputs.iter().map(WrittenFile::rows).sum(),
+            read: choice.inputs.iter().map(|file| file.bytes).sum(),
+            written: outputs.iter().map(WrittenFile::bytes).sum(),
+        };
+        let mut held = handle.lock().await;
+        let foreign = held.foreign();
+        let replaced = held.replace(&choice.inputs, outputs).await?;
+        self.publish(&held, foreign, None)?;
+        if replaced {
+            self.count(done, started.elapsed());
+        }
+        Ok(Some(done))
+    }
+
+    fn count(&self, done: Merged, time: Duration) {
+        let counters = &self.counters;
+        counters.merges.fetch_add(1, Relaxed);
+        counters.merged_rows.fetch_add(done.rows, Relaxed);
+        counters.merge_read_bytes.fetch_add(done.read, Relaxed);
+        counters.merge_written_bytes.fetch_add(done.written, Relaxed);
+        counters.merge_micros.fetch_add(time.as_micros() as u64, Relaxed);
+    }
+}
+
+impl Days {
+    fn due(
+        &self,
+        table: &Arc<str>,
+        date: NaiveDate,
+        files: &[Arc<DataFile>],
+        now: Timestamp,
+    ) -> Due {
+        let own = files.iter().filter(|file| file.date == date);
+        let version = own.map(|file| file.order.version).max().unwrap_or(0);
+        let instant = Instant::now();
+        let mut days = self.0.lock();
+        let new = Arrivals { version, first: instant, last: instant };
+        let arrivals = days.entry((table.clone(), date)).or_insert(new);
+        if arrivals.version != version {
+            *arrivals = Arrivals { version, last: instant, ..*arrivals };
+        }
+        let start = date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
+        if start + MICROSECONDS_PER_DAY > now {
+            return Due::Hours(now);
+        }
+        if arrivals.last.elapsed() < QUIET && arrivals.first.elapsed() < PATIENCE {
+            return Due::Overflow;
+        }
+        arrivals.first = instant;
+        Due::Day
+    }
+
+    /// Forgets days that have no files any more.
+    pub(super) fn keep(&self, table: &Arc<str>, files: &[Arc<DataFile>]) {
+        let there = |date: &NaiveDate| files.iter().any(|file| file.date == *date);
+        self.0.lock().retain(|(name, date), _| name != table || there(date));
+    }
+}
+
+/// Bytes of a decoded row.
+fn row_bytes(schema: &TableSchema) -> u64 {
+    let widths = schema.arrow().fields().iter().map(|f| f.data_type().primitive_width()).sum();
+    let widths: Option<usize> = widths;
+    let tags = 4 * (schema.identity.len() + schema.attributes.len());
+    (widths.unwrap_or(8 * schema.arrow().fields().len()) + tags) as u64
+}
+
+/// The rows of the chosen files in new ones, each about as large as a file should be.
+async fn merged(
+    writer: &FileWriter,
+    choice: &Choice,
+    all: &[Arc<DataFile>],
+    target_bytes: u64,
+) -> Result<Vec<WrittenFile>, StorageError> {
+    let inputs = &choice.inputs;
+    let (rows, bytes) =
+        inputs.iter().fold((0, 0), |(rows, bytes), f| (rows + f.rows, bytes + f.bytes));
+    let rows_per_file = (target_bytes * rows / bytes.max(1)).max(1) as usize;
+    let stays = late_stays(inputs, all);
+    let about = FileAbout {
+        date: inputs[0].date,
+        kind: FileKind::Monotone,
+        writer: merged_writer(inputs).unwrap_or_else(Uuid::new_v4),
+        positions: None,
+        level: choice.level,
+        version: Some(merged_version(inputs)),
+    };
+    let mut groups = vec![(Wanted::New, about)];
+    if !stays.is_empty() {
+        groups.push((Wanted::Late, FileAbout { kind: FileKind::Late, ..about }));
+    }
+    let mut written = Vec::new();
+    for (wanted, about) in groups {
+        let merge =
+            Merge::open(writer.store(), writer.schema(), inputs, wanted, stays.clone()).await?;
+        let merge = Arc::new(Mutex::new(merge));
+        while let Some(file) = writer.write(Stretch::of(&merge, rows_per_file), about).await? {
+            written.push(file);
+        }
+    }
+    Ok(written)
+}
+
+/// The next rows of a merge, for one file.
+struct Stretch {
+    merge: Arc<Mutex<Merge>>,
+    left: usize,
+}
+
+impl Stretch {
+    fn of(merge: &Arc<Mutex<Merge>>, rows: usize) -> Self {
+        Self { merge: merge.clone(), left: rows }
+    }
+}
+
+impl Iterator for Stretch {
+    type Item = Result<RecordBatch, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        let batch = self.merge.lock().next()?;
+        let rows = batch.as_ref().map_or(0, RecordBatch::num_rows);
+        self.left = self.left.saturating_sub(rows);
+        Some(batch)
+    }
+}

@@ -1,0 +1,153 @@
+//! What keeps tables small and fast behind the back of those who write and read: merges, rollups,
+//! retention, and the deletion of files that nothing needs.
+//!
+//! Promises: no answer changes but by retention; ingest waits for nothing here but a commit; one
+//! merge runs at a time, within the memory that the options name. Whatever fails is tried again.
+
+mod merging;
+mod options;
+mod plan;
+mod retention;
+mod vacuum;
+
+pub use merging::Merged;
+pub use options::{MaintenanceOptions, Retention};
+
+use crate::error::{ErrorKind, StorageError};
+use crate::latest::StoredLatest;
+use crate::metrics::Counters;
+use crate::model::Timestamp;
+use crate::open_tables::OpenTables;
+use crate::state::{State, Stored};
+use crate::table::{Table, Tables};
+use merging::Days;
+use object_store::path::Path;
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+use vacuum::Replaced;
+
+/// How often it looks for what is due.
+const PAUSE: Duration = Duration::from_secs(10);
+const ORPHANS_EVERY: Duration = Duration::from_hours(6);
+
+#[derive(Debug)]
+pub(crate) struct Maintenance {
+    state: Arc<Mutex<State>>,
+    tables: Arc<Tables>,
+    open: Arc<OpenTables>,
+    counters: Arc<Counters>,
+    options: MaintenanceOptions,
+    days: Days,
+    replaced: Replaced,
+    deleted: Mutex<HashSet<Path>>,
+}
+
+impl Maintenance {
+    pub(crate) fn new(
+        state: Arc<Mutex<State>>,
+        tables: Arc<Tables>,
+        open: Arc<OpenTables>,
+        counters: Arc<Counters>,
+        options: MaintenanceOptions,
+    ) -> Self {
+        let (days, replaced, deleted) = Default::default();
+        Self { state, tables, open, counters, options, days, replaced, deleted }
+    }
+
+    /// Does what is due, for ever.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut orphans_at = tokio::time::Instant::now() + PAUSE;
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            for table in self.open.names() {
+                let work = self.maintain(&table).await;
+                self.report(&table, work);
+            }
+            if tokio::time::Instant::now() >= orphans_at {
+                orphans_at += ORPHANS_EVERY;
+                for table in self.open.names() {
+                    let work = self.delete_orphans(&table).await.map(|_| ());
+                    self.report(&table, work);
+                }
+            }
+        }
+    }
+
+    fn report(&self, table: &Arc<str>, work: Result<(), StorageError>) {
+        if let Err(error) = work {
+            self.counters.maintenance_failures.fetch_add(1, Relaxed);
+            tracing::warn!(%table, %error, "maintenance failed and is tried again");
+        }
+    }
+
+    async fn maintain(&self, table: &Arc<str>) -> Result<(), StorageError> {
+        while self.merge_next(table, now(), false).await?.is_some() {}
+        self.expire(table, now()).await?;
+        self.delete_replaced(table).await?;
+        Ok(())
+    }
+
+    /// Merges all that can be merged of a table, as if every day were over; `done` hears of each
+    /// merge.
+    pub(crate) async fn merge_all(
+        &self,
+        table: &Arc<str>,
+        mut done: impl FnMut(Merged) + Send,
+    ) -> Result<(), StorageError> {
+        while let Some(merged) = self.merge_next(table, now(), true).await? {
+            done(merged);
+        }
+        Ok(())
+    }
+
+    /// The tables there are.
+    pub(crate) fn tables(&self) -> Vec<Arc<str>> {
+        self.open.names()
+    }
+
+    fn stored(&self, table: &str) -> Option<(usize, Stored)> {
+        let state = self.state.lock();
+        let number = state.number(table)?;
+        Some((number, state.table(number).stored().clone()))
+    }
+
+    /// Shows readers a table's files after a change of ours, which `held` has just made; `foreign`
+    /// is what it knew of others before. With `kept_from`, older rows are gone.
+    fn publish(
+        &self,
+        held: &Table,
+        foreign: u64,
+        kept_from: Option<Timestamp>,
+    ) -> Result<(), StorageError> {
+        let stored = Stored::of(held);
+        let mut state = self.state.lock();
+        let number = state.number(&held.schema().table).ok_or_else(|| {
+            StorageError::new(ErrorKind::Internal, "a table that is open is not known")
+        })?;
+        let before = state.table(number).stored().clone();
+        if stored.version == before.version {
+            return Ok(());
+        }
+        let known = state.table(number).stored_latest().clone();
+        let latest = if stored.foreign == foreign {
+            known.over(stored.files.clone(), kept_from)
+        } else {
+            StoredLatest::of_files(held.schema().clone(), stored.files.clone())
+        };
+        let there: HashSet<_> = stored.files.iter().map(|file| &file.path).collect();
+        let gone = before.files.iter().filter(|file| !there.contains(&file.path)).cloned();
+        self.replaced.add(gone);
+        self.days.keep(&held.schema().table, &stored.files);
+        state.table_mut(number).replaced(stored, latest);
+        Ok(())
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}

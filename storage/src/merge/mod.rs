@@ -1,0 +1,197 @@
+//! Merges sorted files into sorted rows with unique keys, last write per field.
+//!
+//! Promises: one batch of each file is in memory at a time, whatever the files' sizes; rows come
+//! out by identity, then time. Where no two files have a key in common, whole runs are copied and
+//! nothing is compared but the heads of runs.
+
+mod gather;
+mod source;
+
+use crate::error::StorageError;
+use crate::model::{TableSchema, Timestamp};
+use crate::snapshot::{DataFile, FileKind, TimeRange};
+use arrow::array::RecordBatch;
+use gather::{Part, gather};
+use object_store::ObjectStore;
+use source::Source;
+use std::sync::Arc;
+
+/// Rows of a batch that comes out.
+const BATCH_ROWS: usize = 32_768;
+
+/// Batches of a file that may be held for the rows that are going out.
+const HELD_BATCHES: usize = 4;
+
+/// Which keys come out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Those that no file outside the merge can have.
+    New,
+    /// The others: late files alone have them, at times in which older files may have them too.
+    Late,
+}
+
+/// The rows of files, in the order of their writes, as one.
+pub(crate) struct Merge {
+    schema: Arc<TableSchema>,
+    /// In the order of writes; those that have ended stay, without rows.
+    sources: Vec<Source>,
+    /// The sources that have the series being merged.
+    current: Vec<usize>,
+    /// Batches that rows taken so far lie in, and those that sources stand in.
+    held: Vec<RecordBatch>,
+    wanted: Wanted,
+    /// Where keys of late files alone stay late.
+    late_stays: Vec<TimeRange>,
+    failed: bool,
+}
+
+impl Merge {
+    /// `files` in the order of their writes. Reads happen on `runtime`; the merge itself must run
+    /// where it may block.
+    pub(crate) async fn open(
+        store: &Arc<dyn ObjectStore>,
+        schema: &Arc<TableSchema>,
+        files: &[Arc<DataFile>],
+        wanted: Wanted,
+        late_stays: Vec<TimeRange>,
+    ) -> Result<Self, StorageError> {
+        let mut sources = Vec::with_capacity(files.len());
+        for file in files {
+            let late = file.kind == FileKind::Late;
+            sources.push(Source::open(store.clone(), file.clone(), schema.clone(), late).await?);
+        }
+        let (schema, current, held) = (schema.clone(), Vec::new(), Vec::new());
+        Ok(Self { schema, sources, current, held, wanted, late_stays, failed: false })
+    }
+
+    fn batch(&mut self) -> Result<Option<RecordBatch>, StorageError> {
+        loop {
+            let (mut parts, mut rows, mut ended) = (Vec::new(), 0, false);
+            while rows < BATCH_ROWS && self.held.len() < HELD_BATCHES * self.sources.len() {
+                ended = self.current.is_empty() && !self.next_series()?;
+                if ended {
+                    break;
+                }
+                rows += self.step(BATCH_ROWS - rows, &mut parts)?;
+            }
+            let batch = (rows > 0).then(|| gather(&self.schema.arrow(), &self.held, &parts, rows));
+            self.release();
+            if ended || batch.is_some() {
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// Finds the least identity that is left and the sources that have it.
+    fn next_series(&mut self) -> Result<bool, StorageError> {
+        for source in &mut self.sources {
+            source.load(&mut self.held)?;
+        }
+        for (number, source) in self.sources.iter().enumerate() {
+            let Some(identity) = source.identity() else { continue };
+            let least = self.current.first().and_then(|first| self.sources[*first].identity());
+            match least.map(|least| identity.cmp(least)) {
+                Some(std::cmp::Ordering::Greater) => {}
+                Some(std::cmp::Ordering::Equal) => self.current.push(number),
+                Some(std::cmp::Ordering::Less) | None => self.current = vec![number],
+            }
+        }
+        for number in &self.current {
+            self.sources[*number].begin();
+        }
+        Ok(!self.current.is_empty())
+    }
+
+    /// Takes the next key of the series, or a run of keys that one source alone has; answers how
+    /// many rows that makes, at most `room`.
+    fn step(&mut self, room: usize, parts: &mut Vec<Part>) -> Result<usize, StorageError> {
+        let heads = || self.current.iter().map(|number| self.sources[*number].time());
+        let first = heads().min().expect("a series has sources");
+        let next = heads().filter(|time| *time > first).min();
+        let holders: Vec<usize> =
+            self.current.iter().copied().filter(|n| self.sources[*n].time() == first).collect();
+        let rows = match holders[..] {
+            [alone] => self.take_run(alone, next, room, parts),
+            _ => self.take_key(&holders, first, parts),
+        };
+        for number in holders {
+            self.sources[number].load(&mut self.held)?;
+        }
+        self.current.retain(|number| self.sources[*number].continues());
+        Ok(rows)
+    }
+
+    fn take_run(
+        &mut self,
+        number: usize,
+        before: Option<Timestamp>,
+        room: usize,
+        parts: &mut Vec<Part>,
+    ) -> usize {
+        let source = &mut self.sources[number];
+        let (place, mut rows) = source.run(before, room);
+        let first = source.time();
+        if source.is_late() {
+            // A run of one fate: all its times inside one stretch of the late, or all outside.
+            let stays = self.late_stays.iter().find(|range| range.last >= first);
+            let end = match stays {
+                Some(range) if range.first <= first => range.last.checked_add(1),
+                Some(range) => Some(range.first),
+                None => None,
+            };
+            if let Some(end) = end {
+                rows = source.run(Some(before.map_or(end, |before| before.min(end))), room).1;
+            }
+        }
+        let wanted = self.is_wanted(!self.sources[number].is_late(), first);
+        self.sources[number].advance(rows);
+        if !wanted {
+            return 0;
+        }
+        parts.push(Part::Run { place, rows });
+        rows
+    }
+
+    fn take_key(&mut self, holders: &[usize], time: Timestamp, parts: &mut Vec<Part>) -> usize {
+        let is_new = holders.iter().any(|number| !self.sources[*number].is_late());
+        let wanted = self.is_wanted(is_new, time);
+        let places = holders.iter().map(|number| self.sources[*number].place()).collect();
+        for number in holders {
+            self.sources[*number].advance(1);
+        }
+        if !wanted {
+            return 0;
+        }
+        parts.push(Part::Key(places));
+        1
+    }
+
+    /// Whether a key comes out that a monotone file has, or late ones alone.
+    fn is_wanted(&self, monotone: bool, time: Timestamp) -> bool {
+        let stays_late = !monotone && self.late_stays.iter().any(|range| range.contains(time));
+        stays_late == (self.wanted == Wanted::Late)
+    }
+
+    /// Lets go of batches that no source stands in.
+    fn release(&mut self) {
+        let mut kept = Vec::new();
+        for source in &mut self.sources {
+            source.keep(&self.held, &mut kept);
+        }
+        self.held = kept;
+    }
+}
+
+impl Iterator for Merge {
+    type Item = Result<RecordBatch, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let batch = self.batch();
+        self.failed = batch.is_err();
+        batch.transpose()
+    }
+}

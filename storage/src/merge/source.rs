@@ -1,0 +1,142 @@
+//! One file of a merge: a batch of it, and where the merge stands in that batch.
+
+use super::gather::Place;
+use crate::error::StorageError;
+use crate::model::{TableSchema, Timestamp};
+use crate::snapshot::DataFile;
+use crate::table::{Tag, read_all, series_end};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Rows read at a time: a file costs this many rows of memory, beside a row group's bytes.
+pub(super) const READ_ROWS: usize = 8_192;
+
+pub(super) struct Source {
+    batches: BoxStream<'static, Result<RecordBatch, StorageError>>,
+    runtime: Handle,
+    late: bool,
+    identities: usize,
+    /// `None` before the first batch and after the last.
+    batch: Option<RecordBatch>,
+    /// The batch's number among those that are held.
+    held: usize,
+    row: usize,
+    /// The row after the last of the series that `row` is of.
+    end: usize,
+    identity: Vec<String>,
+    /// Whether `row` is of the series that is being merged.
+    continues: bool,
+    ended: bool,
+}
+
+impl Source {
+    pub(super) async fn open(
+        store: Arc<dyn ObjectStore>,
+        file: Arc<DataFile>,
+        table: Arc<TableSchema>,
+        late: bool,
+    ) -> Result<Self, StorageError> {
+        let identities = table.identity.len();
+        let batches = read_all(store, file, table, READ_ROWS).await?;
+        Ok(Self {
+            batches,
+            runtime: Handle::current(),
+            late,
+            identities,
+            batch: None,
+            held: 0,
+            row: 0,
+            end: 0,
+            identity: Vec::new(),
+            continues: false,
+            ended: false,
+        })
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        self.late
+    }
+
+    /// The identity of the row that the merge stands at; `None` at the end.
+    pub(super) fn identity(&self) -> Option<&[String]> {
+        self.batch.is_some().then_some(&self.identity)
+    }
+
+    /// The time of the row that the merge stands at, which there must be.
+    pub(super) fn time(&self) -> Timestamp {
+        self.times()[self.row]
+    }
+
+    /// The series that the source stands at is being merged.
+    pub(super) fn begin(&mut self) {
+        self.continues = true;
+    }
+
+    pub(super) fn continues(&self) -> bool {
+        self.continues
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place { batch: self.held, row: self.row }
+    }
+
+    /// The rows of the series from here on that are before a time, at most `room`.
+    pub(super) fn run(&self, before: Option<Timestamp>, room: usize) -> (Place, usize) {
+        let times = &self.times()[self.row..self.end];
+        let rows = before.map_or(times.len(), |before| times.partition_point(|t| *t < before));
+        (self.place(), rows.min(room))
+    }
+
+    pub(super) fn advance(&mut self, rows: usize) {
+        self.row += rows;
+    }
+
+    /// Sees to it that the source stands at a row, or at its end, and knows the row's series.
+    pub(super) fn load(&mut self, held: &mut Vec<RecordBatch>) -> Result<(), StorageError> {
+        if self.ended || self.row < self.end {
+            return Ok(());
+        }
+        if self.batch.as_ref().is_none_or(|batch| self.row == batch.num_rows()) {
+            self.batch = self.runtime.block_on(self.batches.try_next())?;
+            let Some(batch) = &self.batch else {
+                (self.ended, self.continues) = (true, false);
+                return Ok(());
+            };
+            self.row = 0;
+            self.held = held.len();
+            held.push(batch.clone());
+        }
+        self.find_series();
+        Ok(())
+    }
+
+    fn find_series(&mut self) {
+        let batch = self.batch.as_ref().expect("a source stands in a batch");
+        let keys = &batch.columns()[1..=self.identities];
+        let tags: Vec<Tag> = keys.iter().map(|column| Tag::of(column)).collect();
+        self.end = series_end(&tags, self.row, batch.num_rows());
+        let same = tags.iter().map(|tag| tag.value(self.row)).eq(&self.identity);
+        self.continues &= same;
+        if !same {
+            self.identity = tags.iter().map(|tag| tag.value(self.row).to_owned()).collect();
+        }
+    }
+
+    fn times(&self) -> &[Timestamp] {
+        let batch = self.batch.as_ref().expect("a source stands in a batch");
+        batch.column(0).as_primitive::<TimestampMicrosecondType>().values()
+    }
+
+    /// Moves the batch that the source stands in to those that are kept.
+    pub(super) fn keep(&mut self, held: &[RecordBatch], kept: &mut Vec<RecordBatch>) {
+        if self.batch.is_some() {
+            kept.push(held[self.held].clone());
+            self.held = kept.len() - 1;
+        }
+    }
+}
