@@ -1,6 +1,8 @@
 //! Where in time two sources may hold the same key.
 
 use crate::snapshot::{DataFile, FileKind, TimeRange};
+use std::sync::Arc;
+use uuid::Uuid;
 
 /// The contested stretches inside `asked`: disjoint, not touching, ascending.
 ///
@@ -25,6 +27,21 @@ pub fn contested(
         found.extend(files.iter().filter_map(|file| file.times.overlap(late)));
     }
     merged(found.into_iter().filter_map(|range| range.overlap(asked)).collect())
+}
+
+/// Where a buffer of rows of `writer` may repeat keys of files: at its late rows, which are at or
+/// before their series' newest in the files that the writer knew, and wherever it meets files of
+/// others, which may have come since.
+#[allow(dead_code, reason = "snapshots ask next")]
+pub(crate) fn buffer_repeats(
+    files: &[Arc<DataFile>],
+    writer: Uuid,
+    times: Option<TimeRange>,
+    late: Option<TimeRange>,
+) -> Option<TimeRange> {
+    let others = files.iter().filter(|file| file.writer != writer);
+    let met = others.filter_map(|file| times.and_then(|times| file.times.overlap(times)));
+    met.chain(late).reduce(TimeRange::span)
 }
 
 /// Whether two files whose times meet may have a key in common.
@@ -57,7 +74,7 @@ mod tests {
             rows: 1,
             times: TimeRange { first, last },
             order: FileOrder { version: 1, kind },
-            writer: uuid::Uuid::from_u128(writer),
+            writer: Uuid::from_u128(writer),
             kind,
             level: Level::Flush,
             date: chrono::NaiveDate::default(),

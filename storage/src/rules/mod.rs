@@ -3,6 +3,19 @@
 //! Nothing here reads a file or a clock: the model in the tests and the store itself decide by the
 //! same rules.
 
+mod check;
 mod contest;
+mod dirty;
+mod merge;
+#[cfg(test)]
+mod model;
 
+#[allow(unused_imports, reason = "the store's merges and rollups come next")]
+pub(crate) use check::{Broken, check_flush, check_merge};
+#[allow(unused_imports, reason = "snapshots ask next")]
+pub(crate) use contest::buffer_repeats;
 pub use contest::{contested, merged};
+#[allow(unused_imports, reason = "the store's merges and rollups come next")]
+pub(crate) use dirty::{dirty, whole_buckets};
+#[allow(unused_imports, reason = "the store's merges and rollups come next")]
+pub(crate) use merge::{is_closed, late_stays, merged_version, merged_writer};
