@@ -30,7 +30,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     let incarnation = recovery.incarnation();
     let tables = Arc::new(Tables::open(&options.store_url, &options.store_options)?);
     let budget = Budget::new(options.memory_budget);
-    let mut state = State::new(budget.clone());
+    let mut state = State::new(incarnation, budget.clone());
     let mut open = BTreeMap::new();
     let mut covered = HashMap::new();
     for name in tables.names().await? {
@@ -38,7 +38,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
         table.fence(incarnation).await?;
         let name = table.schema().table.clone();
         covered.insert(name.clone(), table.covered(incarnation).unwrap_or(0));
-        state.add_table(state_of(&table, &budget));
+        state.add_table(state_of(&table, incarnation, &budget));
         open.insert(name, table);
     }
     let state = Arc::new(Mutex::new(state));
@@ -51,8 +51,8 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     Ok(start(options, log, Parts { state, budget, flusher, tables, counters }))
 }
 
-fn state_of(table: &Table, budget: &Arc<Budget>) -> TableState {
-    TableState::new(table.schema().clone(), table.files(), table.version(), budget)
+fn state_of(table: &Table, writer: Uuid, budget: &Arc<Budget>) -> TableState {
+    TableState::new(table.schema().clone(), table.files(), table.version(), writer, budget)
 }
 
 /// Puts back what the log holds and the tables do not.

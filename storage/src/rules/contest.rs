@@ -29,18 +29,20 @@ pub fn contested(
     merged(found.into_iter().filter_map(|range| range.overlap(asked)).collect())
 }
 
-/// Where a buffer of rows of `writer` may repeat keys of files: at its late rows, which are at or
-/// before their series' newest in the files that the writer knew, and wherever it meets files of
-/// others, which may have come since.
-#[allow(dead_code, reason = "snapshots ask next")]
+/// The times of files of other writers than `writer`: merged, ascending.
+pub(crate) fn times_of_others(files: &[Arc<DataFile>], writer: Uuid) -> Vec<TimeRange> {
+    merged(files.iter().filter(|file| file.writer != writer).map(|file| file.times).collect())
+}
+
+/// Where buffered rows may repeat keys of files: at late rows, which are at or before their
+/// series' newest in the files that their writer knew, and wherever they meet files of `others`,
+/// which may have come since.
 pub(crate) fn buffer_repeats(
-    files: &[Arc<DataFile>],
-    writer: Uuid,
+    others: &[TimeRange],
     times: Option<TimeRange>,
     late: Option<TimeRange>,
 ) -> Option<TimeRange> {
-    let others = files.iter().filter(|file| file.writer != writer);
-    let met = others.filter_map(|file| times.and_then(|times| file.times.overlap(times)));
+    let met = others.iter().filter_map(|range| times.and_then(|times| range.overlap(times)));
     met.chain(late).reduce(TimeRange::span)
 }
 
@@ -102,5 +104,17 @@ mod tests {
         assert_eq!(boxes(&writers, None), [(5, 7)]);
         let buffer = Some(TimeRange { first: 9, last: 35 });
         assert_eq!(boxes(&late, buffer), [(8, 20), (30, 35)]);
+    }
+
+    #[test]
+    fn a_buffer_contests_its_late_rows_and_the_files_of_others() {
+        let range = |first, last| Some(TimeRange { first, last });
+        let files = [file(FileKind::Monotone, 1, 0, 10), file(FileKind::Monotone, 2, 5, 20)];
+        let others = times_of_others(&files.map(Arc::new), Uuid::from_u128(1));
+        assert_eq!(buffer_repeats(&others, None, None), None);
+        assert_eq!(buffer_repeats(&others, range(21, 30), None), None);
+        assert_eq!(buffer_repeats(&others, range(15, 30), None), range(15, 20));
+        assert_eq!(buffer_repeats(&others, range(15, 30), range(29, 30)), range(15, 30));
+        assert_eq!(buffer_repeats(&[], range(0, 30), range(3, 4)), range(3, 4));
     }
 }

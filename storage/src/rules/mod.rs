@@ -12,8 +12,7 @@ mod model;
 
 #[allow(unused_imports, reason = "the store's merges and rollups come next")]
 pub(crate) use check::{Broken, check_flush, check_merge};
-#[allow(unused_imports, reason = "snapshots ask next")]
-pub(crate) use contest::buffer_repeats;
+pub(crate) use contest::{buffer_repeats, times_of_others};
 pub use contest::{contested, merged};
 #[allow(unused_imports, reason = "the store's merges and rollups come next")]
 pub(crate) use dirty::{dirty, whole_buckets};

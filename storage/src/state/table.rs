@@ -3,16 +3,22 @@
 use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newest, Reservation};
 use crate::latest::StoredLatest;
 use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp};
-use crate::snapshot::{DataFile, TableSnapshot, store_url};
+use crate::rules::times_of_others;
+use crate::snapshot::{DataFile, TableSnapshot, TimeRange, store_url};
 use crate::table::Tables;
 use std::collections::HashMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 #[derive(Debug)]
 pub(crate) struct TableState {
     schema: Arc<TableSchema>,
     files: Arc<[Arc<DataFile>]>,
     version: u64,
+    /// The log that the buffered rows are in.
+    writer: Uuid,
+    /// The times of the files of other writers, whose rows this one does not know.
+    others: Arc<[TimeRange]>,
     /// The newest row of each series in `files`.
     stored_latest: Arc<StoredLatest>,
     series: HashMap<Identity, SeriesId>,
@@ -32,6 +38,7 @@ impl TableState {
         schema: Arc<TableSchema>,
         files: Arc<[Arc<DataFile>]>,
         version: u64,
+        writer: Uuid,
         budget: &Arc<Budget>,
     ) -> Self {
         let floor = files.iter().map(|file| file.times.last).max().unwrap_or(Timestamp::MIN);
@@ -39,8 +46,10 @@ impl TableState {
         let stored_latest = StoredLatest::of_files(schema.clone(), files.clone());
         Self {
             schema,
+            others: times_of_others(&files, writer).into(),
             files,
             version,
+            writer,
             stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
             layouts: 0,
@@ -120,6 +129,7 @@ impl TableState {
     ) {
         assert!(self.sealed.take().is_some(), "only sealed rows are flushed");
         assert!(version > self.version, "versions grow");
+        self.others = times_of_others(&files, self.writer).into();
         self.files = files;
         self.version = version;
         self.stored_latest = Arc::new(latest);
@@ -131,7 +141,7 @@ impl TableState {
             schema: self.schema.clone(),
             version: self.version,
             files: self.files.clone(),
-            buffer: BufferSlice::new(self.schema.clone(), generations),
+            buffer: BufferSlice::new(self.schema.clone(), generations, self.others.clone()),
             stored_latest: self.stored_latest.clone(),
             store: tables.store().clone(),
             store_url: store_url(),

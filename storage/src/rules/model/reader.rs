@@ -8,7 +8,7 @@ use super::table::{File, LARGE, SMALL, Version};
 use super::writer::Writer;
 use crate::rules::check::Broken;
 use crate::rules::dirty::{dirty, whole_buckets};
-use crate::rules::{buffer_repeats, contested, merged};
+use crate::rules::{buffer_repeats, contested, merged, times_of_others};
 use crate::snapshot::{DataFile, FileKind, TimeRange};
 use std::collections::HashSet;
 
@@ -50,7 +50,7 @@ pub(super) fn check_view(
     let late = generations().filter_map(|one| one.late).reduce(TimeRange::span);
     let repeats = match flaw {
         Some(Flaw::TrustsBuffer) => late,
-        _ => buffer_repeats(&version.log, writer.id, times, late),
+        _ => buffer_repeats(&times_of_others(&version.log, writer.id), times, late),
     };
     let answer = resolve(&version.files, Some(&Buffer { rows, repeats }), version.kept_from)?;
     let covered = version.covered.get(&writer.id).copied().unwrap_or(0);

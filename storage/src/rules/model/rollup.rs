@@ -2,6 +2,7 @@
 
 use super::rows::{DAY, day};
 use super::runs::Cells;
+use crate::rules::check::Broken;
 use crate::rules::dirty::{dirty, whole_buckets};
 use crate::rules::merged;
 use crate::snapshot::{DataFile, FileKind, FileOrder, Level, TimeRange};
@@ -91,6 +92,23 @@ impl Tier {
         let version = source.version;
         self.versions.push(TierVersion { number, source: version, until, files, log, cells });
     }
+}
+
+/// What a tier has of days that its source no longer has stays as it was.
+pub(super) fn check_expired(tier: &Tier, source: &Source<'_>) -> Result<(), Broken> {
+    let [.., before, after] = tier.versions.as_slice() else { return Ok(()) };
+    let first = source.kept_from.saturating_mul(DAY);
+    let expired = |version: &TierVersion| {
+        let cells = version.cells.iter().filter(|((start, _), _)| *start < first);
+        cells.map(|(key, runs)| (*key, runs.clone())).collect::<Cells>()
+    };
+    if expired(before) == expired(after) {
+        return Ok(());
+    }
+    Err(Broken::new(
+        "expired_buckets_stay",
+        format!("something before day {} changed", source.kept_from),
+    ))
 }
 
 /// What a tier must compute to go forward: whole buckets.

@@ -47,7 +47,7 @@ pub(super) struct Table {
     /// By number.
     pub(super) versions: Vec<Version>,
     written: Vec<Vec<Row>>,
-    /// Rows of files of other programs, in the order of the files.
+    /// Rows of files of other programs, each of one day, in the order of the day's files.
     foreign: Vec<(Path, Vec<Row>)>,
     names: u64,
 }
@@ -112,7 +112,10 @@ impl Table {
         let path = file.about.path.clone();
         let unmerged: HashSet<_> =
             self.newest().files.iter().map(|file| file.about.path.clone()).collect();
-        let after = |(other, _): &(Path, Vec<Row>)| unmerged.contains(other) && *other > path;
+        let date = day(rows[0].key.1);
+        let after = |(other, those): &(Path, Vec<Row>)| {
+            day(those[0].key.1) == date && unmerged.contains(other) && *other > path
+        };
         let at = self.foreign.iter().position(after).unwrap_or(self.foreign.len());
         self.foreign.insert(at, (path, rows));
         self.commit(Change { added: vec![file], ..Change::default() })

@@ -3,7 +3,7 @@
 use super::Flaw;
 use super::merge::{Merge, Window};
 use super::reader::{Raw, check_version, check_view};
-use super::rollup::{Source, Tier};
+use super::rollup::{Source, Tier, check_expired};
 use super::rows::{DAY, Row, Rows, SLOT, day, write_all};
 use super::runs::composed;
 use super::table::{About, Change, File, LARGE, SMALL, Table};
@@ -112,10 +112,10 @@ fn op() -> impl Strategy<Value = Op> {
         9 => writer().prop_map(Op::Flush),
         3 => (writer(), 0..3_u8).prop_map(|(writer, age)| Op::Publish { writer, age }),
         6 => window().prop_map(Op::Merge),
-        3 => window().prop_map(Op::PlanMerge),
-        3 => any::<u8>().prop_map(Op::CommitMerge),
+        4 => window().prop_map(Op::PlanMerge),
+        4 => any::<u8>().prop_map(Op::CommitMerge),
         1 => (0..6_u8).prop_map(Op::Retain),
-        2 => (0..200_u8, samples(), prop::bool::weighted(0.8)).prop_map(
+        3 => (0..200_u8, samples(), prop::bool::weighted(0.8)).prop_map(
             |(prefix, samples, statistics)| Op::Foreign { prefix, samples, statistics }
         ),
         5 => (0..4_u8, 0..6_u8).prop_map(|(age, behind)| Op::RollSmall { age, behind }),
@@ -382,6 +382,7 @@ impl World {
             kept_from: raw.kept_from,
         };
         self.small.advance(&source, until, self.flaw == Some(Flaw::RollsExpired));
+        check_expired(&self.small, &source)?;
         let tiers = (self.small.newest(), self.large.newest());
         Raw::of(raw).check(tiers, self.flaw)?;
         Raw::of(self.table.newest()).check(tiers, self.flaw)
@@ -398,6 +399,7 @@ impl World {
         let kept_from = self.table.at(small.source).kept_from;
         let source = Source { version: small.number, log: &small.log, cells: &cells, kept_from };
         self.large.advance(&source, until, self.flaw == Some(Flaw::RollsExpired));
+        check_expired(&self.large, &source)?;
         let tiers = (self.small.newest(), self.large.newest());
         Raw::of(self.table.newest()).check(tiers, self.flaw)
     }
