@@ -18,10 +18,13 @@ use crate::table::Tables;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 #[derive(Debug)]
 pub(crate) struct State {
     limits: Limits,
+    /// The log that the rows are in.
+    writer: Uuid,
     budget: Arc<Budget>,
     tables: Vec<TableState>,
     by_name: BTreeMap<Arc<str>, usize>,
@@ -52,9 +55,10 @@ pub(crate) struct Sealed {
 impl State {
     /// An empty state without limits: what is in tables and log was taken once already. They
     /// come with [`State::resume`].
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(writer: Uuid, budget: Arc<Budget>) -> Self {
         Self {
             limits: Limits { tables: usize::MAX, columns: usize::MAX, series: usize::MAX },
+            writer,
             budget,
             tables: Vec::new(),
             by_name: BTreeMap::new(),
@@ -135,7 +139,8 @@ impl State {
         }
         let schema = Arc::new(schema);
         let table = known.unwrap_or_else(|| {
-            self.add_table(TableState::new(schema.clone(), Stored::default(), &self.budget.clone()))
+            let (writer, budget) = (self.writer, self.budget.clone());
+            self.add_table(TableState::new(schema.clone(), Stored::default(), writer, &budget))
         });
         Ok(Admission { layout: self.settle(table, schema, layout), refused })
     }

@@ -3,6 +3,7 @@
 use super::{Generation, Keep, Scan};
 use crate::latest::Source;
 use crate::model::TableSchema;
+use crate::rules::buffer_repeats;
 use crate::snapshot::TimeRange;
 use arrow::array::RecordBatch;
 use std::sync::Arc;
@@ -13,16 +14,22 @@ use std::sync::Arc;
 pub struct BufferSlice {
     schema: Arc<TableSchema>,
     generations: Vec<Generation>,
+    /// The times of files of other writers.
+    others: Arc<[TimeRange]>,
 }
 
 impl BufferSlice {
     pub fn empty(schema: Arc<TableSchema>) -> Self {
-        Self { schema, generations: Vec::new() }
+        Self::new(schema, Vec::new(), Arc::default())
     }
 
-    /// `generations` in log order.
-    pub(crate) fn new(schema: Arc<TableSchema>, generations: Vec<Generation>) -> Self {
-        Self { schema, generations }
+    /// `generations` in log order; `others` are the times of files of other writers.
+    pub(crate) fn new(
+        schema: Arc<TableSchema>,
+        generations: Vec<Generation>,
+        others: Arc<[TimeRange]>,
+    ) -> Self {
+        Self { schema, generations, others }
     }
 
     /// An upper bound of the rows: a key written twice counts twice.
@@ -34,9 +41,10 @@ impl BufferSlice {
         self.generations.iter().filter_map(Generation::times).reduce(TimeRange::span)
     }
 
-    /// Where rows lie that may repeat keys of files.
+    /// Where rows lie that may repeat keys of files: a span.
     pub fn late_times(&self) -> Option<TimeRange> {
-        self.generations.iter().filter_map(Generation::late).reduce(TimeRange::span)
+        let late = self.generations.iter().filter_map(Generation::late).reduce(TimeRange::span);
+        buffer_repeats(&self.others, self.times(), late)
     }
 
     /// The rows within `times`, sorted by identity, then time, one per key (last write per

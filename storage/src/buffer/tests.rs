@@ -220,7 +220,7 @@ fn late_rows_are_told_from_monotone_ones() {
 fn memory_is_given_back_when_the_last_reader_has_gone() {
     let mut table = Table::new();
     table.push(0, "a", true, &tick(0, 10));
-    let slice = BufferSlice::new(schema(), vec![table.generation.clone()]);
+    let slice = BufferSlice::new(schema(), vec![table.generation.clone()], Arc::default());
     assert!(table.budget.used() > 0);
     table.generation = Generation::new(Arc::new(table.latest.clone()), &table.budget);
     assert!(table.budget.used() > 0);

@@ -32,7 +32,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     let incarnation = recovery.incarnation();
     let tables = Arc::new(Tables::open(&options.store_url, &options.store_options)?);
     let budget = Budget::new(options.memory_budget);
-    let mut state = State::new(budget.clone());
+    let mut state = State::new(incarnation, budget.clone());
     let open = Arc::new(OpenTables::default());
     let mut covered = HashMap::new();
     for name in tables.names().await? {
@@ -41,7 +41,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
         let name = table.schema().table.clone();
         covered.insert(name, table.covered(incarnation).unwrap_or(0));
         let stored = Stored::of(&table);
-        state.add_table(TableState::new(table.schema().clone(), stored, &budget));
+        state.add_table(TableState::new(table.schema().clone(), stored, incarnation, &budget));
         open.insert(table);
     }
     let state = Arc::new(Mutex::new(state));
@@ -59,7 +59,11 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
     let log = replay.run(recovery).await?;
     let Replay { state, budget, flusher, .. } = replay;
     state.lock().resume(log.end(), log.producers(), options.limits.clone());
-    Ok(start(options, log, Parts { state, budget, flusher, tables, counters, maintenance: Arc::new(maintenance) }))
+    Ok(start(
+        options,
+        log,
+        Parts { state, budget, flusher, tables, counters, maintenance: Arc::new(maintenance) },
+    ))
 }
 
 /// Puts back what the log holds and the tables do not.

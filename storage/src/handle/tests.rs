@@ -446,6 +446,29 @@ async fn the_newest_rows_are_those_of_all_writers_that_the_files_show() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn buffered_rows_are_contested_by_files_of_other_writers() {
+    let (first_dir, second_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let first = Storage::open(options(first_dir.path())).await.unwrap();
+    send(&first, "gpu", 1..=5).await;
+    first.flush().await.unwrap();
+    let store_url = options(first_dir.path()).store_url;
+    let second = StorageOptions { store_url, ..options(second_dir.path()) };
+    let second = Storage::open(second).await.unwrap();
+    send(&second, "gpu", 40..=50).await;
+    second.flush().await.unwrap();
+    send(&first, "gpu", 6..=7).await;
+    first.flush().await.unwrap();
+    let late = |storage: &Storage| storage.snapshot().table("gpu").unwrap().buffer.late_times();
+    send(&first, "gpu", 8..=9).await;
+    assert_eq!(late(&first), None, "newer than its own, and no other's");
+    send(&first, "gpu", 45..=60).await;
+    let met = |second: i64| START + second * SECOND;
+    assert_eq!(late(&first), Some(TimeRange { first: met(40), last: met(50) }));
+    first.close().await.unwrap();
+    second.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silent_series_hold_no_memory_of_the_buffer() {
     let dir = TempDir::new().unwrap();
     let storage = Storage::open(options(dir.path())).await.unwrap();

@@ -62,7 +62,8 @@ impl Maintenance {
             target_bytes: self.options.file_size,
             row_bytes: row_bytes(writer.schema()),
         };
-        let due = |date| if all { Due::Day } else { self.days.due(table, date, &stored.files, now) };
+        let due =
+            |date| if all { Due::Day } else { self.days.due(table, date, &stored.files, now) };
         let Some(choice) = next_merge(&stored.files, due, &limits) else { return Ok(None) };
         let started = Instant::now();
         let outputs = merged(&writer, &choice, &stored.files, limits.target_bytes).await?;

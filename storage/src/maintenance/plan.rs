@@ -58,11 +58,7 @@ pub(crate) fn next_merge(
 }
 
 /// Flushes of hours that are over, or as many as one merge may have.
-fn hour_merge(
-    files: &[Arc<DataFile>],
-    before: Timestamp,
-    limits: &MergeLimits,
-) -> Option<Choice> {
+fn hour_merge(files: &[Arc<DataFile>], before: Timestamp, limits: &MergeLimits) -> Option<Choice> {
     let over = |file: &DataFile| {
         let hour = file.times.last.div_euclid(MICROSECONDS_PER_HOUR);
         (hour + 1).saturating_mul(MICROSECONDS_PER_HOUR) <= before
@@ -83,9 +79,8 @@ fn day_merge(files: &[Arc<DataFile>], limits: &MergeLimits) -> Option<Choice> {
     let free = |file: &DataFile| !boxes.iter().any(|contested| contested.meets(file.times));
     let small = |file: &DataFile| file.bytes < limits.target_bytes / 2;
     let many_small = files.iter().filter(|file| small(file)).count() >= SMALL_FILES;
-    let settled = |file: &DataFile| {
-        free(file) && !(small(file) && (many_small || file.level != Level::Day))
-    };
+    let settled =
+        |file: &DataFile| free(file) && !(small(file) && (many_small || file.level != Level::Day));
     let first = files.iter().position(|file| !settled(file))?;
     let last = files.iter().rposition(|file| !settled(file))?;
     let span = &files[first..=last];

@@ -1,6 +1,5 @@
 //! What must hold of every commit of a table. Each invariant has a name and is a function over
 //! files before and after; a commit that breaks one must not be made.
-#![allow(dead_code, reason = "the store's commits ask next")]
 
 use super::merge::{is_closed, merged_version, merged_writer, paths};
 use crate::model::Position;
@@ -217,4 +216,122 @@ pub(crate) fn coverage_rises(before: Option<Position>, covered: Position) -> Che
     hold(before.is_none_or(|before| before < covered), "coverage_rises", || {
         format!("position {covered} is to follow {before:?}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::model::fixture::{file, written_by};
+    use FileKind::{Late, Monotone};
+
+    struct Merge {
+        before: Vec<Arc<DataFile>>,
+        inputs: Vec<Arc<DataFile>>,
+        outputs: Vec<Arc<DataFile>>,
+    }
+
+    impl Merge {
+        fn right() -> Self {
+            let before = vec![
+                file(1, Monotone, 0, 9),
+                file(2, Monotone, 10, 19),
+                file(2, Late, 0, 12),
+                file(3, Monotone, 20, 29),
+            ];
+            let inputs = before[1..3].to_vec();
+            let outputs = vec![file(2, Monotone, 10, 19), file(2, Late, 0, 9)];
+            Self { before, inputs, outputs }
+        }
+
+        fn changed(mut self, change: impl FnOnce(&mut DataFile)) -> Self {
+            change(Arc::make_mut(&mut self.outputs[0]));
+            self
+        }
+
+        fn broken(&self) -> Option<&'static str> {
+            let found = check_merge(&self.before, &self.inputs, &self.outputs, 4);
+            found.err().map(|broken| broken.invariant)
+        }
+    }
+
+    #[test]
+    fn a_merge_that_is_right_is_let_through() {
+        assert_eq!(Merge::right().broken(), None);
+    }
+
+    #[test]
+    fn a_merge_of_what_is_not_there_or_not_closed_is_found() {
+        let mut gone = Merge::right();
+        gone.before.remove(1);
+        assert_eq!(gone.broken(), Some("inputs_are_there"));
+        let mut passing = Merge::right();
+        passing.inputs = vec![passing.before[1].clone(), passing.before[3].clone()];
+        assert_eq!(passing.broken(), Some("a_merge_is_closed"), "a late file is between");
+        let mut again = Merge::right();
+        again.outputs[0] = again.inputs[0].clone();
+        assert_eq!(again.broken(), Some("paths_are_new"));
+    }
+
+    #[test]
+    fn outputs_that_say_something_else_than_their_inputs_are_found() {
+        let of = |change: fn(&mut DataFile)| Merge::right().changed(change).broken();
+        assert_eq!(of(|file| file.order.version = 0), Some("versions_are_kept"));
+        assert_eq!(of(|file| file.order.version = 4), Some("versions_are_kept"));
+        assert_eq!(of(|file| file.order.kind = Late), Some("versions_are_kept"));
+        assert_eq!(of(|file| file.writer = Uuid::from_u128(7)), Some("writers_are_kept"));
+        assert_eq!(of(|file| file.times.last = 20), Some("times_stay_within"));
+        assert_eq!(of(|file| file.times.last = i64::MAX), Some("times_are_on_their_date"));
+        assert_eq!(of(|file| file.rows = 100), Some("rows_are_not_lost"));
+        assert_eq!(of(|file| file.rows = 0), Some("rows_are_not_lost"));
+        let mut none = Merge::right();
+        none.outputs.clear();
+        assert_eq!(none.broken(), Some("rows_are_not_lost"));
+        let mut late = Merge::right();
+        late.inputs = vec![late.before[0].clone()];
+        late.outputs = vec![file(1, Late, 0, 9)];
+        assert_eq!(late.broken(), Some("kinds_are_kept"));
+        let foreign = check_merge(&[file(1, Monotone, 0, 9)], &[], &[], 4);
+        assert_eq!(foreign.unwrap_err().invariant, "a_merge_is_closed");
+    }
+
+    #[test]
+    fn files_of_several_writers_become_a_new_ones() {
+        let before = vec![file(1, Monotone, 0, 9), written_by(2, 2)];
+        let with = |writer: u128| {
+            let mut output = (*file(2, Monotone, 0, 9)).clone();
+            output.writer = Uuid::from_u128(writer);
+            check_merge(&before, &before, &[Arc::new(output)], 3).err().map(|b| b.invariant)
+        };
+        assert_eq!(with(1), Some("writers_are_kept"));
+        assert_eq!(with(3), None);
+    }
+
+    #[test]
+    fn a_flush_that_breaks_a_rule_is_found() {
+        let before = [file(1, Monotone, 0, 9), file(3, Late, 0, 9)];
+        let flush = |change: fn(&mut DataFile), version, covered| {
+            let mut new = file(4, Monotone, 10, 19);
+            change(Arc::make_mut(&mut new));
+            let found = check_flush(&before, &[new], version, covered);
+            found.err().map(|broken| broken.invariant)
+        };
+        assert_eq!(flush(|_| (), 4, (None, 1)), None);
+        assert_eq!(flush(|_| (), 4, (Some(1), 2)), None);
+        assert_eq!(flush(|_| (), 4, (Some(2), 2)), Some("coverage_rises"));
+        assert_eq!(flush(|_| (), 5, (None, 1)), Some("a_flush_comes_last"));
+        assert_eq!(flush(|file| file.order.version = 3, 3, (None, 1)), Some("a_flush_comes_last"));
+        assert_eq!(
+            flush(|file| file.level = Level::Hour, 4, (None, 1)),
+            Some("a_flush_is_one_writers")
+        );
+        assert_eq!(
+            flush(|file| file.times.first = -1, 4, (None, 1)),
+            Some("times_are_on_their_date")
+        );
+        let error = coverage_rises(Some(2), 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "coverage_rises does not hold: position 1 is to follow Some(2)"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use crate::model::Timestamp;
 use crate::snapshot::{DataFile, FileKind, TimeRange};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The contested stretches inside `asked`: disjoint, not touching, ascending.
 ///
@@ -42,6 +43,23 @@ pub(crate) fn deduplicated_until(files: &[Arc<DataFile>]) -> Timestamp {
     until.clamp(0, LAST_PROMISE)
 }
 
+/// The times of files of other writers than `writer`: merged, ascending.
+pub(crate) fn times_of_others(files: &[Arc<DataFile>], writer: Uuid) -> Vec<TimeRange> {
+    merged(files.iter().filter(|file| file.writer != writer).map(|file| file.times).collect())
+}
+
+/// Where buffered rows may repeat keys of files: at late rows, which are at or before their
+/// series' newest in the files that their writer knew, and wherever they meet files of `others`,
+/// which may have come since.
+pub(crate) fn buffer_repeats(
+    others: &[TimeRange],
+    times: Option<TimeRange>,
+    late: Option<TimeRange>,
+) -> Option<TimeRange> {
+    let met = others.iter().filter_map(|range| times.and_then(|times| range.overlap(times)));
+    met.chain(late).reduce(TimeRange::span)
+}
+
 /// Whether two files whose times meet may have a key in common.
 pub(crate) fn may_repeat(one: &DataFile, other: &DataFile) -> bool {
     one.kind == FileKind::Late || other.kind == FileKind::Late || one.writer != other.writer
@@ -72,7 +90,7 @@ mod tests {
             rows: 1,
             times: TimeRange { first, last },
             order: FileOrder { version: 1, kind },
-            writer: uuid::Uuid::from_u128(writer),
+            writer: Uuid::from_u128(writer),
             kind,
             level: Level::Flush,
             date: chrono::NaiveDate::default(),
@@ -100,5 +118,17 @@ mod tests {
         assert_eq!(boxes(&writers, None), [(5, 7)]);
         let buffer = Some(TimeRange { first: 9, last: 35 });
         assert_eq!(boxes(&late, buffer), [(8, 20), (30, 35)]);
+    }
+
+    #[test]
+    fn a_buffer_contests_its_late_rows_and_the_files_of_others() {
+        let range = |first, last| Some(TimeRange { first, last });
+        let files = [file(FileKind::Monotone, 1, 0, 10), file(FileKind::Monotone, 2, 5, 20)];
+        let others = times_of_others(&files.map(Arc::new), Uuid::from_u128(1));
+        assert_eq!(buffer_repeats(&others, None, None), None);
+        assert_eq!(buffer_repeats(&others, range(21, 30), None), None);
+        assert_eq!(buffer_repeats(&others, range(15, 30), None), range(15, 20));
+        assert_eq!(buffer_repeats(&others, range(15, 30), range(29, 30)), range(15, 30));
+        assert_eq!(buffer_repeats(&[], range(0, 30), range(3, 4)), range(3, 4));
     }
 }

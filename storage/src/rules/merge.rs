@@ -7,7 +7,6 @@
 //!
 //! What is decided here is decided again over the files of the version that the commit follows:
 //! a file of another program may have come between the inputs since the merge was planned.
-#![allow(dead_code, reason = "the store's merges come next")]
 
 use super::contest::merged;
 use crate::snapshot::{DataFile, FileKind, FileOrder, TimeRange};
@@ -90,4 +89,71 @@ pub(super) fn place(file: &DataFile) -> (FileOrder, &Path) {
 
 pub(super) fn paths(files: &[Arc<DataFile>]) -> HashSet<&Path> {
     files.iter().map(|file| &file.path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::model::fixture::file;
+    use FileKind::{Late, Monotone};
+
+    fn some(all: &[Arc<DataFile>], chosen: &[usize]) -> Vec<Arc<DataFile>> {
+        chosen.iter().map(|number| all[*number].clone()).collect()
+    }
+
+    #[test]
+    fn a_merge_takes_neighbours_of_one_day() {
+        let all = [file(1, Monotone, 0, 9), file(2, Late, 0, 9), file(3, Monotone, 10, 19)];
+        assert!(is_closed(&some(&all, &[0, 1]), &all));
+        assert!(is_closed(&some(&all, &[2, 0, 1]), &all));
+        assert!(!is_closed(&some(&all, &[0, 2]), &all), "passes over a late file");
+        assert!(!is_closed(&[], &all));
+        assert!(!is_closed(&some(&all, &[0, 0]), &all));
+        assert!(!is_closed(&[file(4, Monotone, 0, 9)], &all), "is not there");
+        let mut other = (*all[1]).clone();
+        other.date = other.date.succ_opt().unwrap();
+        let all = [all[0].clone(), Arc::new(other), all[2].clone()];
+        assert!(is_closed(&some(&all, &[0, 2]), &all), "another day's file is not between");
+        assert!(!is_closed(&some(&all, &[0, 1]), &all));
+    }
+
+    #[test]
+    fn a_merge_ends_with_all_files_of_a_version() {
+        let all = [
+            file(1, Monotone, 0, 9),
+            file(2, Monotone, 10, 19),
+            file(2, Late, 0, 9),
+            file(3, Monotone, 20, 29),
+        ];
+        assert!(!is_closed(&some(&all, &[0, 1]), &all));
+        assert!(!is_closed(&some(&all, &[2]), &all));
+        assert!(is_closed(&some(&all, &[0, 1, 2]), &all));
+        assert!(is_closed(&some(&all, &[2, 3]), &all), "its beginning may split one");
+    }
+
+    #[test]
+    fn files_of_other_programs_are_merged_among_themselves() {
+        let all = [file(FOREIGN, Late, 0, 9), file(FOREIGN, Late, 0, 9), file(1, Monotone, 0, 9)];
+        assert!(is_closed(&some(&all, &[0, 1]), &all));
+        assert!(!is_closed(&some(&all, &[0, 1, 2]), &all));
+        assert!(!is_closed(&some(&all, &[0]), &all));
+    }
+
+    #[test]
+    fn rows_stay_late_where_older_files_are() {
+        let all = [
+            file(1, Monotone, 0, 9),
+            file(2, Late, 20, 29),
+            file(3, Late, 5, 24),
+            file(4, Monotone, 0, 99),
+        ];
+        let stays = |chosen: &[usize]| {
+            let stays = late_stays(&some(&all, chosen), &all);
+            stays.into_iter().map(|range| (range.first, range.last)).collect::<Vec<_>>()
+        };
+        assert_eq!(stays(&[2]), [(5, 9), (20, 24)]);
+        assert_eq!(stays(&[1, 2]), [(5, 9)]);
+        assert_eq!(stays(&[0, 1, 2]), []);
+        assert_eq!(stays(&[3]), [], "nothing is late");
+    }
 }

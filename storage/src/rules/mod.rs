@@ -7,9 +7,11 @@ mod check;
 mod contest;
 mod dirty;
 mod merge;
+#[cfg(test)]
+mod model;
 
 pub(crate) use check::{Broken, check_flush, check_merge};
-pub(crate) use contest::deduplicated_until;
+pub(crate) use contest::{buffer_repeats, deduplicated_until, times_of_others};
 pub use contest::{contested, merged};
 #[allow(unused_imports, reason = "rollups come next")]
 pub(crate) use dirty::{dirty, whole_buckets};

@@ -3,10 +3,12 @@
 use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newest, Reservation};
 use crate::latest::StoredLatest;
 use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp};
-use crate::snapshot::{DataFile, TableSnapshot, store_url};
+use crate::rules::times_of_others;
+use crate::snapshot::{DataFile, TableSnapshot, TimeRange, store_url};
 use crate::table::{Table, Tables};
 use std::collections::HashMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// What of a table lies in files, as readers see it.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,10 @@ impl Stored {
 pub(crate) struct TableState {
     schema: Arc<TableSchema>,
     stored: Stored,
+    /// The log that the buffered rows are in.
+    writer: Uuid,
+    /// The times of the files of other writers, whose rows this one does not know.
+    others: Arc<[TimeRange]>,
     /// The newest row of each series in the files.
     stored_latest: Arc<StoredLatest>,
     series: HashMap<Identity, SeriesId>,
@@ -47,6 +53,7 @@ impl TableState {
     pub(crate) fn new(
         schema: Arc<TableSchema>,
         stored: Stored,
+        writer: Uuid,
         budget: &Arc<Budget>,
     ) -> Self {
         let floor = stored.files.iter().map(|file| file.times.last).max().unwrap_or(Timestamp::MIN);
@@ -54,7 +61,9 @@ impl TableState {
         let stored_latest = StoredLatest::of_files(schema.clone(), stored.files.clone());
         Self {
             schema,
+            others: times_of_others(&stored.files, writer).into(),
             stored,
+            writer,
             stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
             layouts: 0,
@@ -130,6 +139,7 @@ impl TableState {
     /// Other files are the table now, of which `latest` has the newest rows.
     pub(crate) fn replaced(&mut self, stored: Stored, latest: StoredLatest) {
         assert!(stored.version > self.stored.version, "versions grow");
+        self.others = times_of_others(&stored.files, self.writer).into();
         self.stored = stored;
         self.stored_latest = Arc::new(latest);
     }
@@ -140,7 +150,7 @@ impl TableState {
             schema: self.schema.clone(),
             version: self.stored.version,
             files: self.stored.files.clone(),
-            buffer: BufferSlice::new(self.schema.clone(), generations),
+            buffer: BufferSlice::new(self.schema.clone(), generations, self.others.clone()),
             stored_latest: self.stored_latest.clone(),
             store: tables.store().clone(),
             store_url: store_url(),

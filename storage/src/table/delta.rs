@@ -219,7 +219,8 @@ impl TableLog for DeltaLog {
         let version = state.version();
         let metadata = state.metadata();
         let id = metadata.id().into();
-        let deduplicated_until = metadata.configuration().get(DEDUPLICATED_UNTIL).and_then(|text| text_time(text));
+        let deduplicated_until =
+            metadata.configuration().get(DEDUPLICATED_UNTIL).and_then(|text| text_time(text));
         self.checkpointed = self.checkpointed.max(last_checkpoint(&self.log_store).await);
         self.state = Some(state);
         Ok(LogState { version, schema, id, deduplicated_until, files })

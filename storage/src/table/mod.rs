@@ -21,9 +21,9 @@ mod log;
 mod parquet;
 mod reader;
 mod schema;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;

@@ -112,7 +112,8 @@ async fn flush(
 ) -> Result<(), crate::StorageError> {
     let start = DAY + position as i64 * 100 * SECOND;
     let batch = rows(table.schema(), 10, 10, start);
-    let file = table.writer().write([Ok(batch)].into_iter(), about(writer, position, position)).await?;
+    let file =
+        table.writer().write([Ok(batch)].into_iter(), about(writer, position, position)).await?;
     table.commit(file.into_iter().collect(), writer, position).await
 }
 
