@@ -7,6 +7,7 @@ use crate::model::{FieldType, Timestamp};
 use arrow::array::{ArrayRef, Int32Array};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use std::fmt::Debug;
+use std::sync::Arc;
 use warpline_kernel::{Reduced, bounds, increase, reduce};
 
 /// What a run keeps of a field.
@@ -54,6 +55,7 @@ fn plus<T: Lane>(one: Option<T::Total>, other: Option<T::Total>) -> Option<T::To
 }
 
 /// A tier's columns of one field in a batch.
+#[derive(Debug)]
 pub(super) struct TierBatch<'a> {
     pub times: &'a [Timestamp],
     /// By `Kept`.
@@ -110,7 +112,7 @@ struct Totals<T: Lane> {
 }
 
 /// What the kernel says of a batch; kept for its memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Scratch<T: Lane> {
     reduced: Reduced<T>,
     first: Vec<u32>,
@@ -156,12 +158,7 @@ impl<T: Lane> Cells<T> {
             sum: Totals::new(Kept::Sum.field_type(field_type)),
             increase: Totals::new(Kept::Increase.field_type(field_type)),
             before: None,
-            scratch: Scratch {
-                reduced: Reduced::default(),
-                first: Vec::new(),
-                last: Vec::new(),
-                grown: Vec::new(),
-            },
+            scratch: Scratch::default(),
         }
     }
 
@@ -196,8 +193,7 @@ impl<T: Lane> Cells<T> {
     }
 
     /// How much each run grew, the steps within its bucket from earlier runs included.
-    fn find_increases(&mut self, values: &Values<T>, cuts: &Cuts) {
-        let grown = &mut self.scratch.grown;
+    fn find_increases(&mut self, values: &Values<T>, cuts: &Cuts, grown: &mut Vec<T::Wide>) {
         let (mut run, mut start) = (0, 0);
         let mut ends = Vec::new();
         for (bucket, until) in cuts.buckets.iter().enumerate() {
@@ -216,13 +212,12 @@ impl<T: Lane> Cells<T> {
 impl<T: Lane> FieldCells for Cells<T> {
     fn reduce(&mut self, values: &ArrayRef, cuts: &Cuts) {
         let values = Values::<T>::of(values);
-        let mut scratch = self.scratch.cleared();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
         reduce(values.all(), values.validity(0), &cuts.ends, &mut scratch.reduced);
         bounds(values.validity(0), &cuts.ends, &mut scratch.first, &mut scratch.last);
         if self.keeps(Kept::Increase) {
-            self.scratch.grown = std::mem::take(&mut scratch.grown);
-            self.find_increases(&values, cuts);
-            scratch.grown = std::mem::take(&mut self.scratch.grown);
+            self.find_increases(&values, cuts, &mut scratch.grown);
         }
         let value = |row: u32| values.all().get(row as usize).copied().unwrap_or_default();
         for run in 0..cuts.ends.len() {
@@ -246,25 +241,26 @@ impl<T: Lane> FieldCells for Cells<T> {
         let of = |kept| Values::<T>::of(column(kept));
         let (min, max) = (of(Kept::Min), of(Kept::Max));
         let (first, last) = (of(Kept::First), of(Kept::Last));
-        let count = reduced(&Values::<i32>::of(column(Kept::Count)), cuts).sum;
+        let counts = reduced(&Values::<i32>::of(column(Kept::Count)), cuts);
         let sums = reduced(&Values::<T::Narrow>::of(column(Kept::Sum)), cuts);
         let parts = Parts { first: &first, last: &last, min: &min, times: rows.times };
         let increases = parts.increases(&Values::of(column(Kept::Increase)), cuts);
         let (least, greatest) = (reduced(&min, cuts), reduced(&max, cuts));
-        let mut scratch = self.scratch.cleared();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
         bounds(first.validity(0), &cuts.ends, &mut scratch.first, &mut Vec::new());
         bounds(last.validity(0), &cuts.ends, &mut Vec::new(), &mut scratch.last);
         let value = |of: &Values<T>, row: u32| of.all().get(row as usize).copied();
-        for run in 0..cuts.ends.len() {
+        for (run, grown) in increases.into_iter().enumerate() {
             let all_known = sums.count[run] == least.count[run];
             let cell = Cell {
-                count: count[run],
+                count: counts.sum[run],
                 min: least.min[run],
                 max: greatest.max[run],
                 first: value(&first, scratch.first[run]).unwrap_or_default(),
                 last: value(&last, scratch.last[run]).unwrap_or_default(),
                 sum: all_known.then(|| T::Narrow::of_sum(sums.sum[run])),
-                increase: increases[run],
+                increase: grown,
             };
             self.add(cell, run == 0 && cuts.run_continues);
         }
@@ -279,7 +275,7 @@ impl<T: Lane> FieldCells for Cells<T> {
 
     fn take(&mut self, runs: usize, fields: &mut [Option<ArrayRef>]) {
         let counts = front(&mut self.count, runs);
-        let some = BooleanBuffer::from_iter(counts.iter().map(|count| *count > 0));
+        let some: BooleanBuffer = counts.iter().map(|count| *count > 0).collect();
         let some = Some(NullBuffer::new(some)).filter(|nulls| nulls.null_count() > 0);
         let field_type = self.field_type;
         let values = |values: &mut Vec<T>| column(front(values, runs), some.clone(), field_type);
@@ -291,7 +287,7 @@ impl<T: Lane> FieldCells for Cells<T> {
         ];
         // A field has no more values than its run has rows, which were checked.
         let counts = counts.into_iter().map(|count| count as i32);
-        all.push((Kept::Count, std::sync::Arc::new(Int32Array::from_iter_values(counts))));
+        all.push((Kept::Count, Arc::new(Int32Array::from_iter_values(counts))));
         for (kept, totals) in [(Kept::Sum, &mut self.sum), (Kept::Increase, &mut self.increase)] {
             if self.columns.place(kept).is_some() {
                 all.push((kept, totals.take(runs, kept.field_type(field_type))));
@@ -306,20 +302,11 @@ impl<T: Lane> FieldCells for Cells<T> {
 }
 
 impl<T: Lane> Scratch<T> {
-    /// Its memory without what was in it.
-    fn cleared(&mut self) -> Self {
-        let empty = || Self {
-            reduced: Reduced::default(),
-            first: Vec::new(),
-            last: Vec::new(),
-            grown: Vec::new(),
-        };
-        let mut scratch = std::mem::replace(self, empty());
-        scratch.reduced.clear();
-        scratch.first.clear();
-        scratch.last.clear();
-        scratch.grown.clear();
-        scratch
+    fn clear(&mut self) {
+        self.reduced.clear();
+        self.first.clear();
+        self.last.clear();
+        self.grown.clear();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rows of a tier to rows of a wider one.
 //!
 //! Promises: equals what `Reducer` makes of the raw rows, but for totals of doubles, whose
-//! additions have another order: of n rows they differ by at most n * 2^-52 times the sum of the
+//! additions have another order: of n rows they differ by at most n * 2^-51 times the sum of the
 //! magnitudes of what is added. Where a part says NULL beside a count above zero, so does the whole,
 //! even if the raw rows know better. What is held is the rows of one series and a batch.
 

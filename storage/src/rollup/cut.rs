@@ -85,7 +85,7 @@ impl Keys {
         self.series.last().copied().unwrap_or(0)
     }
 
-    /// The first row of a bucket's start.
+    /// When the bucket of a run begins.
     pub(super) fn start(&self, run: usize) -> Timestamp {
         self.grid.start(self.bucket[run])
     }

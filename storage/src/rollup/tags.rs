@@ -43,8 +43,8 @@ impl BatchTags {
 
     /// Whether a row is of the same series as a row of other tags.
     pub(super) fn same_series(&self, row: usize, other: &Self, other_row: usize) -> bool {
-        let pairs = self.identity.iter().zip(&other.identity);
-        pairs.fold(true, |same, (one, other)| same && one.value(row) == other.value(other_row))
+        let mut pairs = self.identity.iter().zip(&other.identity);
+        pairs.all(|(one, other)| one.value(row) == other.value(other_row))
     }
 }
 
