@@ -38,6 +38,7 @@ mod table;
 mod writer;
 
 pub mod model;
+pub mod rollup;
 
 pub use buffer::BufferSlice;
 pub use error::{ErrorKind, StorageError};

@@ -4,7 +4,7 @@ use arrow::datatypes::DataType;
 
 /// The largest number of digits a scaled field may have: a DOUBLE carries every such value
 /// exactly, so SQL can show doubles and still sum the integers behind them.
-pub(super) const MAX_DIGITS: u8 = 15;
+pub(crate) const MAX_DIGITS: u8 = 15;
 
 /// The type of a field. Scaled integers (`Decimal`) are `digits` decimal digits of which
 /// `decimals` stand after the point: 699.123 W with 9 digits and 3 decimals is stored as 699123.

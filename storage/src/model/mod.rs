@@ -19,8 +19,10 @@ mod schema;
 pub use batch::{Batch, ProducerId};
 pub use block::{Block, BlockError, MAX_BLOCK_ROWS};
 pub use builder::BlockBuilder;
+pub(crate) use field_type::MAX_DIGITS;
 pub use field_type::{FieldType, Value, ValueRefusal};
 pub use layout::{Column, Layout, LayoutError, MAX_NAME_BYTES, MAX_TAG_BYTES, Series};
+pub(crate) use schema::tag_type;
 pub use schema::{Field, SchemaConflict, TableSchema};
 
 use std::sync::Arc;

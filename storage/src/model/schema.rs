@@ -151,6 +151,6 @@ impl TableSchema {
 }
 
 /// Tags are dictionaries: sorted by identity they are runs of one code.
-pub(super) fn tag_type() -> DataType {
+pub(crate) fn tag_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
