@@ -48,4 +48,6 @@ pub use latest::Latest;
 pub use maintenance::{MaintenanceOptions, Merged, Retention};
 pub use metrics::{LevelMetrics, Metrics};
 pub use rules::{contested, merged};
-pub use snapshot::{DataFile, FileKind, FileOrder, Level, Snapshot, TableSnapshot, TimeRange};
+pub use snapshot::{
+    DataFile, FileKind, FileOrder, Level, Snapshot, TableSnapshot, TierSnapshot, TimeRange,
+};

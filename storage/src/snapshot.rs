@@ -7,6 +7,7 @@ use crate::buffer::BufferSlice;
 use crate::error::StorageError;
 use crate::latest::{Latest, StoredLatest};
 use crate::model::{TableSchema, Timestamp};
+use crate::rollup::Tier;
 use chrono::NaiveDate;
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -29,10 +30,24 @@ pub struct TableSnapshot {
     /// In commit order.
     pub files: Arc<[Arc<DataFile>]>,
     pub buffer: BufferSlice,
+    /// The table's rollups, narrower buckets first.
+    pub tiers: Vec<TierSnapshot>,
     pub(crate) stored_latest: Arc<StoredLatest>,
     pub store: Arc<dyn ObjectStore>,
     /// The name `store` goes by in DataFusion's registry: scheme and authority, no address.
     pub store_url: Url,
+}
+
+/// A rollup of a table, as far as it can stand for the table's rows.
+#[derive(Clone, Debug)]
+pub struct TierSnapshot {
+    pub tier: Tier,
+    /// The tier's own table. Its files have each key once: they need no resolution.
+    pub table: Arc<TableSnapshot>,
+    /// The tier has all buckets that end at or before this time, but for those in `dirty`.
+    pub until: Timestamp,
+    /// Whole buckets before `until` of which the tier lacks rows: disjoint, ascending.
+    pub dirty: Vec<TimeRange>,
 }
 
 /// A committed Parquet file.
@@ -114,6 +129,7 @@ impl TableSnapshot {
             version,
             files,
             buffer: BufferSlice::empty(schema.clone()),
+            tiers: Vec::new(),
             stored_latest: Arc::new(stored_latest),
             store,
             store_url: store_url(),

@@ -4,8 +4,10 @@
 //! buffer to files under it, and a snapshot is taken under it: that is why a row is in exactly
 //! one place of every snapshot. Nothing slow happens while it is held.
 
+mod rolled;
 mod table;
 
+pub(crate) use rolled::Rolled;
 pub(crate) use table::{Stored, TableState};
 
 use crate::buffer::{Budget, Buffered, LayoutEntry, Reservation, memory_of};
@@ -13,7 +15,7 @@ use crate::error::StorageError;
 use crate::handle::{Acknowledged, Admission, Limits};
 use crate::log::Entry;
 use crate::model::{Layout, Position, ProducerId, Sequence, TableSchema};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, TableSnapshot};
 use crate::table::Tables;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -234,13 +236,14 @@ impl State {
     }
 
     pub(crate) fn snapshot(&self, tables: &Tables) -> Snapshot {
-        let snapshot = |table: &TableState| Arc::new(table.snapshot(tables));
-        Snapshot::new(
-            self.by_name
-                .iter()
-                .map(|(name, number)| (name.clone(), snapshot(&self.tables[*number])))
-                .collect(),
-        )
+        let mut snapshots: BTreeMap<Arc<str>, Arc<TableSnapshot>> = BTreeMap::new();
+        let (tiers, raw): (Vec<_>, Vec<_>) =
+            self.by_name.iter().partition(|(_, number)| self.tables[**number].is_tier());
+        for (name, number) in tiers.into_iter().chain(raw) {
+            let snapshot = self.tables[*number].snapshot(tables, &snapshots);
+            snapshots.insert(name.clone(), Arc::new(snapshot));
+        }
+        Snapshot::new(snapshots)
     }
 
     pub(crate) fn series_count(&self) -> usize {

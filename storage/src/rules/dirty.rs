@@ -1,5 +1,4 @@
 //! Which times of a table a rollup of an older version does not have.
-#![allow(dead_code, reason = "the store's rollups come next")]
 
 use super::contest::merged;
 use super::merge::FOREIGN;

@@ -13,6 +13,5 @@ mod model;
 pub(crate) use check::{Broken, check_flush, check_merge};
 pub(crate) use contest::{buffer_repeats, deduplicated_until, times_of_others};
 pub use contest::{contested, merged};
-#[allow(unused_imports, reason = "rollups come next")]
 pub(crate) use dirty::{dirty, whole_buckets};
 pub(crate) use merge::{FOREIGN, is_closed, late_stays, merged_version, merged_writer};

@@ -1,12 +1,13 @@
 //! One table in memory.
 
+use super::rolled::Rolled;
 use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newest, Reservation};
 use crate::latest::StoredLatest;
 use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp};
 use crate::rules::times_of_others;
 use crate::snapshot::{DataFile, TableSnapshot, TimeRange, store_url};
 use crate::table::{Table, Tables};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -31,6 +32,10 @@ impl Stored {
 pub(crate) struct TableState {
     schema: Arc<TableSchema>,
     stored: Stored,
+    /// Whether the rows are those of a rollup.
+    is_tier: bool,
+    /// The table's rollups, narrower buckets first.
+    tiers: Vec<Rolled>,
     /// The log that the buffered rows are in.
     writer: Uuid,
     /// The times of the files of other writers, whose rows this one does not know.
@@ -63,6 +68,8 @@ impl TableState {
             schema,
             others: times_of_others(&stored.files, writer).into(),
             stored,
+            is_tier: false,
+            tiers: Vec::new(),
             writer,
             stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
@@ -75,6 +82,23 @@ impl TableState {
 
     pub(crate) fn schema(&self) -> &Arc<TableSchema> {
         &self.schema
+    }
+
+    pub(crate) fn is_tier(&self) -> bool {
+        self.is_tier
+    }
+
+    pub(crate) fn make_tier(&mut self) {
+        self.is_tier = true;
+    }
+
+    pub(crate) fn tiers(&self) -> &[Rolled] {
+        &self.tiers
+    }
+
+    /// What the table's rollups are now, narrower buckets first.
+    pub(crate) fn set_tiers(&mut self, tiers: Vec<Rolled>) {
+        self.tiers = tiers;
     }
 
     pub(crate) fn stored(&self) -> &Stored {
@@ -140,17 +164,29 @@ impl TableState {
     pub(crate) fn replaced(&mut self, stored: Stored, latest: StoredLatest) {
         assert!(stored.version > self.stored.version, "versions grow");
         self.others = times_of_others(&stored.files, self.writer).into();
+        self.tiers.iter_mut().for_each(|rolled| rolled.see(&stored.files));
         self.stored = stored;
         self.stored_latest = Arc::new(latest);
     }
 
-    pub(super) fn snapshot(&self, tables: &Tables) -> TableSnapshot {
+    /// `others` has the tables that are tiers.
+    pub(super) fn snapshot(
+        &self,
+        tables: &Tables,
+        others: &BTreeMap<Arc<str>, Arc<TableSnapshot>>,
+    ) -> TableSnapshot {
         let generations = self.sealed.iter().chain([&self.active]).cloned().collect();
+        let buffer = BufferSlice::new(self.schema.clone(), generations, self.others.clone());
+        let tiers = self.tiers.iter().filter_map(|rolled| {
+            let table = others.get(&rolled.table)?.clone();
+            Some(rolled.snapshot(table, buffer.times()))
+        });
         TableSnapshot {
             schema: self.schema.clone(),
             version: self.stored.version,
             files: self.stored.files.clone(),
-            buffer: BufferSlice::new(self.schema.clone(), generations, self.others.clone()),
+            tiers: tiers.collect(),
+            buffer,
             stored_latest: self.stored_latest.clone(),
             store: tables.store().clone(),
             store_url: store_url(),
