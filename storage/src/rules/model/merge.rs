@@ -138,7 +138,9 @@ fn split(inputs: &[File], version: &Version, flaw: Option<Flaw>) -> (Rows, Rows)
         _ => late_stays(&log, &version.log),
     };
     let mut all = Rows::new();
-    inputs.iter().for_each(|file| write_all(&mut all, rows_of(&file.rows)));
+    for file in inputs {
+        write_all(&mut all, rows_of(&file.rows));
+    }
     let monotone = |file: &&File| file.about.kind == FileKind::Monotone;
     let known: BTreeSet<_> =
         inputs.iter().filter(monotone).flat_map(|file| file.rows.keys()).collect();

@@ -106,7 +106,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (writer(), 0..2_u8).prop_map(|(writer, producer)| Op::Resend { writer, producer }),
         1 => writer().prop_map(Op::Sync),
         2 => writer().prop_map(Op::Crash),
-        1 => Just(Op::NewWriter),
+        3 => Just(Op::NewWriter),
         2 => writer().prop_map(Op::Seal),
         3 => (writer(), any::<bool>()).prop_map(|(writer, publish)| Op::Commit { writer, publish }),
         9 => writer().prop_map(Op::Flush),
@@ -412,24 +412,24 @@ impl World {
 
     fn view(&self, writer: u8) -> Result<(), Broken> {
         let writer = &self.writers[self.number(writer)];
-        self.check_sequences(writer)?;
+        check_sequences(writer)?;
         let tiers = (self.small.newest(), self.large.newest());
         check_view(writer, self.table.at(writer.seen), tiers, self.flaw)
     }
+}
 
-    /// A log takes a sequence once, and none between two.
-    fn check_sequences(&self, writer: &Writer) -> Result<(), Broken> {
-        let mut next: BTreeMap<usize, usize> = BTreeMap::new();
-        for batch in &writer.log {
-            let expected = next.entry(batch.producer).or_insert(batch.sequence);
-            if *expected != batch.sequence {
-                let found = format!("{} instead of {expected}", batch.sequence);
-                return Err(Broken::new("a_log_takes_a_sequence_once", found));
-            }
-            *expected += 1;
+/// A log takes a sequence once, and none between two.
+fn check_sequences(writer: &Writer) -> Result<(), Broken> {
+    let mut next: BTreeMap<usize, usize> = BTreeMap::new();
+    for batch in &writer.log {
+        let expected = next.entry(batch.producer).or_insert(batch.sequence);
+        if *expected != batch.sequence {
+            let found = format!("{} instead of {expected}", batch.sequence);
+            return Err(Broken::new("a_log_takes_a_sequence_once", found));
         }
-        Ok(())
+        *expected += 1;
     }
+    Ok(())
 }
 
 const _: () = assert!(DAY % LARGE == 0, "buckets lie within days");
