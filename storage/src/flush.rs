@@ -125,7 +125,7 @@ impl Flusher {
     /// writing under the log's number: this one stops.
     async fn create(&self, schema: &TableSchema) -> Result<Table, StorageError> {
         let table = self.tables.create_table(schema).await?;
-        match table.covered(self.incarnation) {
+        match table.look_up_covered(self.incarnation).await? {
             None => Ok(table),
             Some(position) => Err(StorageError::new(
                 ErrorKind::Fenced,
@@ -167,7 +167,7 @@ impl Flusher {
     /// Shows readers the files instead of the sealed rows. The newest rows of the files are those
     /// before and what the generation has over them, unless others changed the files as well.
     async fn publish(&self, table: &Table, job: &Job) -> Result<(), StorageError> {
-        let (schema, stored) = (table.schema().clone(), Stored::of(table));
+        let (schema, stored) = (table.schema().clone(), Stored::of(table, self.incarnation));
         let (known, is_ours) = {
             let state = self.state.lock();
             let before = state.table(job.number);

@@ -161,6 +161,11 @@ impl Storage {
         self.shared.failure.get().map_or(Ok(()), |_| Err(self.shared.stopped()))
     }
 
+    #[cfg(test)]
+    pub(crate) fn maintenance(&self) -> &Arc<Maintenance> {
+        &self.shared.maintenance
+    }
+
     /// The error that ended the store, if one did: nothing is taken any more.
     pub fn failure(&self) -> Option<&StorageError> {
         self.shared.failure.get()
@@ -190,6 +195,7 @@ impl Storage {
         mut done: impl FnMut(&str, Merged) + Send,
     ) -> Result<(), StorageError> {
         self.flush().await?;
+        self.shared.maintenance.roll_all().await?;
         for table in self.shared.maintenance.tables() {
             self.shared.maintenance.merge_all(&table, |merged| done(&table, merged)).await?;
         }

@@ -34,6 +34,10 @@ pub struct Metrics {
     pub merge_read_bytes: u64,
     pub merge_written_bytes: u64,
     pub merge_micros: u64,
+    /// Rows and bytes that rollups wrote.
+    pub rolled_rows: u64,
+    pub rolled_bytes: u64,
+    pub roll_micros: u64,
     /// Rows removed because their time was up.
     pub expired_rows: u64,
     /// Data files deleted after they were replaced or left behind.
@@ -89,6 +93,9 @@ pub(crate) struct Counters {
     pub(crate) merge_read_bytes: AtomicU64,
     pub(crate) merge_written_bytes: AtomicU64,
     pub(crate) merge_micros: AtomicU64,
+    pub(crate) rolled_rows: AtomicU64,
+    pub(crate) rolled_bytes: AtomicU64,
+    pub(crate) roll_micros: AtomicU64,
     pub(crate) expired_rows: AtomicU64,
     pub(crate) deleted_files: AtomicU64,
     pub(crate) maintenance_failures: AtomicU64,
@@ -122,6 +129,9 @@ impl Counters {
             merge_read_bytes: self.merge_read_bytes.load(Relaxed),
             merge_written_bytes: self.merge_written_bytes.load(Relaxed),
             merge_micros: self.merge_micros.load(Relaxed),
+            rolled_rows: self.rolled_rows.load(Relaxed),
+            rolled_bytes: self.rolled_bytes.load(Relaxed),
+            roll_micros: self.roll_micros.load(Relaxed),
             expired_rows: self.expired_rows.load(Relaxed),
             deleted_files: self.deleted_files.load(Relaxed),
             maintenance_failures: self.maintenance_failures.load(Relaxed),

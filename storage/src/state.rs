@@ -7,14 +7,15 @@
 mod rolled;
 mod table;
 
-pub(crate) use rolled::Rolled;
+pub(crate) use rolled::{Reach, Rolled};
 pub(crate) use table::{Stored, TableState};
 
 use crate::buffer::{Budget, Buffered, LayoutEntry, Reservation, memory_of};
 use crate::error::StorageError;
 use crate::handle::{Acknowledged, Admission, Limits};
 use crate::log::Entry;
-use crate::model::{Layout, Position, ProducerId, Sequence, TableSchema};
+use crate::model::{Layout, Position, ProducerId, Sequence, TableSchema, Timestamp};
+use crate::rollup::TIERS;
 use crate::snapshot::{Snapshot, TableSnapshot};
 use crate::table::Tables;
 use std::collections::{BTreeMap, HashMap};
@@ -72,12 +73,30 @@ impl State {
         }
     }
 
+    /// The log that buffered rows are in.
+    pub(crate) fn writer(&self) -> Uuid {
+        self.writer
+    }
+
     pub(crate) fn tables(&self) -> &[TableState] {
         &self.tables
     }
 
     pub(crate) fn table(&self, number: usize) -> &TableState {
         &self.tables[number]
+    }
+
+    /// A new rollup's table; answers its number.
+    pub(crate) fn add_tier(&mut self, schema: Arc<TableSchema>, stored: Stored) -> usize {
+        let mut table = TableState::new(schema.clone(), stored, self.writer, &self.budget.clone());
+        table.make_tier(schema);
+        self.add_table(table)
+    }
+
+    /// Where a table is a rollup that others are made from: up to where it has buckets.
+    pub(crate) fn table_until(&self, name: &str) -> Option<Timestamp> {
+        let all = self.tables.iter().flat_map(TableState::tiers);
+        all.filter(|rolled| &*rolled.table == name).map(Rolled::until).next()
     }
 
     /// The table's number, where there is such a table.
@@ -120,6 +139,7 @@ impl State {
             return Ok(Admission { layout: known.clone(), refused: Vec::new() });
         }
         let known = self.by_name.get(layout.table()).copied();
+        self.check_name(layout, known)?;
         self.check_limits(layout, known)?;
         let (schema, layout, refused) = match known {
             None => (TableSchema::of(layout), layout.clone(), Vec::new()),
@@ -159,6 +179,23 @@ impl State {
         self.addresses.insert(address(&layout), home.clone());
         self.layouts.insert(layout.clone(), home);
         layout
+    }
+
+    /// Rollups are written by nobody but the store.
+    fn check_name(&self, layout: &Layout, table: Option<usize>) -> Result<(), StorageError> {
+        let is_tier = match table {
+            Some(number) => self.tables[number].is_tier(),
+            None => TIERS.iter().any(|tier| layout.table().ends_with(tier.suffix)),
+        };
+        if !is_tier {
+            return Ok(());
+        }
+        let suffixes = TIERS.map(|tier| tier.suffix).join(" and ");
+        Err(StorageError::rejected(format!(
+            "table {} cannot be written to: names that end in {suffixes} are those of rollups. \
+             Choose another name",
+            layout.table()
+        )))
     }
 
     fn check_limits(&self, layout: &Layout, table: Option<usize>) -> Result<(), StorageError> {

@@ -40,7 +40,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
         table.fence(incarnation).await?;
         let name = table.schema().table.clone();
         covered.insert(name, table.covered(incarnation).unwrap_or(0));
-        let stored = Stored::of(&table);
+        let stored = Stored::of(&table, incarnation);
         state.add_table(TableState::new(table.schema().clone(), stored, incarnation, &budget));
         open.insert(table);
     }
@@ -55,6 +55,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
         counters.clone(),
         options.maintenance.clone(),
     );
+    maintenance.find_tiers().await?;
     let mut replay = Replay { state, budget, flusher, covered, options: &options };
     let log = replay.run(recovery).await?;
     let Replay { state, budget, flusher, .. } = replay;

@@ -8,7 +8,7 @@ use crate::error::StorageError;
 use crate::merge::{Merge, Wanted};
 use crate::model::{TableSchema, Timestamp};
 use crate::rules::{late_stays, merged_version, merged_writer};
-use crate::snapshot::{DataFile, FileKind};
+use crate::snapshot::{DataFile, FileKind, TimeRange};
 use crate::table::{FileAbout, FileWriter, WrittenFile};
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
@@ -162,8 +162,8 @@ async fn merged(
     }
     let mut written = Vec::new();
     for (wanted, about) in groups {
-        let merge =
-            Merge::open(writer.store(), writer.schema(), inputs, wanted, stays.clone()).await?;
+        let (store, schema, all) = (writer.store(), writer.schema(), &[TimeRange::ALL]);
+        let merge = Merge::of_files(store, schema, inputs, wanted, stays.clone(), all).await?;
         let merge = Arc::new(Mutex::new(merge));
         while let Some(file) = writer.write(Stretch::of(&merge, rows_per_file), about).await? {
             written.push(file);
@@ -173,13 +173,13 @@ async fn merged(
 }
 
 /// The next rows of a merge, for one file.
-struct Stretch {
+pub(super) struct Stretch {
     merge: Arc<Mutex<Merge>>,
     left: usize,
 }
 
 impl Stretch {
-    fn of(merge: &Arc<Mutex<Merge>>, rows: usize) -> Self {
+    pub(super) fn of(merge: &Arc<Mutex<Merge>>, rows: usize) -> Self {
         Self { merge: merge.clone(), left: rows }
     }
 }

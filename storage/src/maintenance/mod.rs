@@ -8,6 +8,9 @@ mod merging;
 mod options;
 mod plan;
 mod retention;
+mod rolling;
+#[cfg(test)]
+mod tests;
 mod vacuum;
 
 pub use merging::Merged;
@@ -23,7 +26,7 @@ use crate::table::{Table, Tables};
 use merging::Days;
 use object_store::path::Path;
 use parking_lot::Mutex;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -43,6 +46,8 @@ pub(crate) struct Maintenance {
     days: Days,
     replaced: Replaced,
     deleted: Mutex<HashSet<Path>>,
+    /// Tiers that are not made because rows are too few, and the version that was judged.
+    sparse: Mutex<HashMap<Arc<str>, u64>>,
 }
 
 impl Maintenance {
@@ -53,8 +58,8 @@ impl Maintenance {
         counters: Arc<Counters>,
         options: MaintenanceOptions,
     ) -> Self {
-        let (days, replaced, deleted) = Default::default();
-        Self { state, tables, open, counters, options, days, replaced, deleted }
+        let (days, replaced, deleted, sparse) = Default::default();
+        Self { state, tables, open, counters, options, days, replaced, deleted, sparse }
     }
 
     /// Does what is due, for ever.
@@ -84,9 +89,30 @@ impl Maintenance {
     }
 
     async fn maintain(&self, table: &Arc<str>) -> Result<(), StorageError> {
+        if self.options.rollups && !self.is_tier(table) {
+            self.roll(table).await?;
+        }
         while self.merge_next(table, now(), false).await?.is_some() {}
         self.expire(table, now()).await?;
         self.delete_replaced(table).await?;
+        Ok(())
+    }
+
+    /// Computes what rollups lack, of all tables.
+    pub(crate) async fn roll_all(&self) -> Result<(), StorageError> {
+        for table in self.open.names() {
+            if self.options.rollups && !self.is_tier(&table) {
+                self.roll(&table).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells readers of the rollups that there are.
+    pub(crate) async fn find_tiers(&self) -> Result<(), StorageError> {
+        for table in self.open.names() {
+            self.publish_tiers(&table).await?;
+        }
         Ok(())
     }
 
@@ -108,6 +134,11 @@ impl Maintenance {
         self.open.names()
     }
 
+    fn is_tier(&self, table: &str) -> bool {
+        let state = self.state.lock();
+        state.number(table).is_some_and(|number| state.table(number).is_tier())
+    }
+
     fn stored(&self, table: &str) -> Option<(usize, Stored)> {
         let state = self.state.lock();
         let number = state.number(table)?;
@@ -122,13 +153,14 @@ impl Maintenance {
         foreign: u64,
         kept_from: Option<Timestamp>,
     ) -> Result<(), StorageError> {
-        let stored = Stored::of(held);
         let mut state = self.state.lock();
+        let stored = Stored::of(held, state.writer());
         let number = state.number(&held.schema().table).ok_or_else(|| {
             StorageError::new(ErrorKind::Internal, "a table that is open is not known")
         })?;
         let before = state.table(number).stored().clone();
-        if stored.version == before.version {
+        // A flush whose answer was lost: its own next try takes its sealed rows away with it.
+        if stored.version == before.version || stored.covered != before.covered {
             return Ok(());
         }
         let known = state.table(number).stored_latest().clone();

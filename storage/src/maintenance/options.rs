@@ -1,5 +1,6 @@
 //! What maintenance may cost and when it is due.
 
+use crate::rollup::FieldKinds;
 use crate::snapshot::DataFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,10 @@ pub struct MaintenanceOptions {
     pub delete_after: Duration,
     /// How long rows are kept.
     pub retention: Retention,
+    /// Whether tables get rollups where their rows are dense enough.
+    pub rollups: bool,
+    /// Which fields are counters and which are gauges: what rollups keep of them.
+    pub kinds: FieldKinds,
 }
 
 /// How long rows are kept, by days of their time; `None` is for ever.
@@ -68,6 +73,8 @@ impl Default for MaintenanceOptions {
             file_size: 128 << 20,
             delete_after: Duration::from_hours(1),
             retention: Retention::default(),
+            rollups: true,
+            kinds: FieldKinds::default(),
         }
     }
 }

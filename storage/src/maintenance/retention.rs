@@ -19,7 +19,8 @@ impl Maintenance {
         let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
         let wanted = now.saturating_sub(keep).div_euclid(MICROSECONDS_PER_DAY);
         let Some((_, stored)) = self.stored(table) else { return Ok(()) };
-        let kept_from = wanted * MICROSECONDS_PER_DAY;
+        let rolled = self.rolled_until(table).div_euclid(MICROSECONDS_PER_DAY);
+        let kept_from = wanted.min(rolled) * MICROSECONDS_PER_DAY;
         let over = |time: Timestamp| time < kept_from;
         let expired: Vec<_> =
             stored.files.iter().filter(|file| over(file.times.last)).cloned().collect();
@@ -29,7 +30,7 @@ impl Maintenance {
         let handle = self.open.of(table)?;
         let mut held = handle.lock().await;
         let foreign = held.foreign();
-        if held.remove(&expired).await? {
+        if held.expire(&expired, kept_from).await? {
             let rows = expired.iter().map(|file| file.rows).sum();
             self.counters.expired_rows.fetch_add(rows, Relaxed);
         }

@@ -14,6 +14,7 @@ use arrow::array::RecordBatch;
 use gather::{Part, gather};
 use object_store::ObjectStore;
 use source::Source;
+pub(crate) use source::{Batches, batches_of};
 use std::sync::Arc;
 
 /// Rows of a batch that comes out.
@@ -47,22 +48,41 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// `files` in the order of their writes. Reads happen on `runtime`; the merge itself must run
-    /// where it may block.
-    pub(crate) async fn open(
+    /// All rows of `files`, which are in the order of their writes: keys that late files alone
+    /// have are late at times in `late_stays`. Rows outside `times` may be left out. Reads happen on the runtime that this is called on;
+    /// the merge itself must run where it may block.
+    pub(crate) async fn of_files(
         store: &Arc<dyn ObjectStore>,
         schema: &Arc<TableSchema>,
         files: &[Arc<DataFile>],
         wanted: Wanted,
         late_stays: Vec<TimeRange>,
+        times: &[TimeRange],
     ) -> Result<Self, StorageError> {
+        let times: Arc<[TimeRange]> = times.into();
         let mut sources = Vec::with_capacity(files.len());
         for file in files {
             let late = file.kind == FileKind::Late;
-            sources.push(Source::open(store.clone(), file.clone(), schema.clone(), late).await?);
+            let batches =
+                batches_of(store.clone(), file.clone(), schema.clone(), times.clone()).await?;
+            sources.push(Source::new(schema, batches, late));
         }
         let (schema, current, held) = (schema.clone(), Vec::new(), Vec::new());
         Ok(Self { schema, sources, current, held, wanted, late_stays, failed: false })
+    }
+
+    /// All rows of several sources, earlier writes first.
+    pub(crate) fn of(schema: &Arc<TableSchema>, sources: Vec<Batches>) -> Self {
+        let source = |batches| Source::new(schema, batches, false);
+        Self {
+            schema: schema.clone(),
+            sources: sources.into_iter().map(source).collect(),
+            current: Vec::new(),
+            held: Vec::new(),
+            wanted: Wanted::New,
+            late_stays: Vec::new(),
+            failed: false,
+        }
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>, StorageError> {

@@ -3,22 +3,36 @@
 use super::gather::Place;
 use crate::error::StorageError;
 use crate::model::{TableSchema, Timestamp};
-use crate::snapshot::DataFile;
-use crate::table::{Tag, read_all, series_end};
+use crate::snapshot::{DataFile, TimeRange};
+use crate::table::{Tag, read_sorted, series_end};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
-use futures::TryStreamExt;
-use futures::stream::BoxStream;
+use futures::StreamExt;
 use object_store::ObjectStore;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
 /// Rows read at a time: a file costs this many rows of memory, beside a row group's bytes.
-pub(super) const READ_ROWS: usize = 8_192;
+const READ_ROWS: usize = 8_192;
+
+/// The rows of a file that may lie in `times`, and maybe others. Reads happen on the runtime that
+/// this is called on; the iterator must run where it may block.
+pub(crate) async fn batches_of(
+    store: Arc<dyn ObjectStore>,
+    file: Arc<DataFile>,
+    table: Arc<TableSchema>,
+    times: Arc<[TimeRange]>,
+) -> Result<Batches, StorageError> {
+    let mut batches = read_sorted(store, file, table, READ_ROWS, times).await?;
+    let runtime = Handle::current();
+    Ok(Box::new(std::iter::from_fn(move || runtime.block_on(batches.next()))))
+}
+
+/// Sorted batches of all columns of a table.
+pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch, StorageError>> + Send>;
 
 pub(super) struct Source {
-    batches: BoxStream<'static, Result<RecordBatch, StorageError>>,
-    runtime: Handle,
+    batches: Batches,
     late: bool,
     identities: usize,
     /// `None` before the first batch and after the last.
@@ -35,17 +49,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) async fn open(
-        store: Arc<dyn ObjectStore>,
-        file: Arc<DataFile>,
-        table: Arc<TableSchema>,
-        late: bool,
-    ) -> Result<Self, StorageError> {
+    pub(super) fn new(table: &TableSchema, batches: Batches, late: bool) -> Self {
         let identities = table.identity.len();
-        let batches = read_all(store, file, table, READ_ROWS).await?;
-        Ok(Self {
+        Self {
             batches,
-            runtime: Handle::current(),
             late,
             identities,
             batch: None,
@@ -55,7 +62,7 @@ impl Source {
             identity: Vec::new(),
             continues: false,
             ended: false,
-        })
+        }
     }
 
     pub(super) fn is_late(&self) -> bool {
@@ -102,7 +109,10 @@ impl Source {
             return Ok(());
         }
         if self.batch.as_ref().is_none_or(|batch| self.row == batch.num_rows()) {
-            self.batch = self.runtime.block_on(self.batches.try_next())?;
+            let has_rows = |batch: &Result<RecordBatch, StorageError>| {
+                batch.as_ref().map_or(true, |batch| batch.num_rows() > 0)
+            };
+            self.batch = self.batches.find(has_rows).transpose()?;
             let Some(batch) = &self.batch else {
                 (self.ended, self.continues) = (true, false);
                 return Ok(());

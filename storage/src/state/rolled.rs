@@ -16,29 +16,44 @@ pub(crate) struct Rolled {
     /// `until`. A tier over a tier has what the narrower one has, where `stale` does not say
     /// otherwise.
     version: u64,
-    pub(crate) until: Timestamp,
+    until: Timestamp,
     /// Times that the narrower tier has computed anew since.
     stale: Vec<TimeRange>,
     /// Times of raw files that came since.
     dirty: Vec<TimeRange>,
+    /// The tier's own days before this were removed.
+    kept_from: Timestamp,
+}
+
+/// What a rollup's table says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// The version of the table it was made from.
+    pub(crate) version: u64,
+    /// It has the buckets that end at or before this.
+    pub(crate) until: Timestamp,
 }
 
 impl Rolled {
     pub(crate) fn new(
         tier: Tier,
         table: Arc<str>,
-        (version, until): (u64, Timestamp),
+        Reach { version, until }: Reach,
         stale: Vec<TimeRange>,
-        raw: &[Arc<DataFile>],
+        kept_from: Timestamp,
     ) -> Self {
-        let mut rolled = Self { tier, table, version, until, stale, dirty: Vec::new() };
-        rolled.see(raw);
-        rolled
+        Self { tier, table, version, until, stale, dirty: Vec::new(), kept_from }
+    }
+
+    pub(crate) fn until(&self) -> Timestamp {
+        self.until
     }
 
     /// Takes notice of the raw table's files.
-    pub(crate) fn see(&mut self, raw: &[Arc<DataFile>]) {
-        self.dirty = dirty(raw, self.version, self.until);
+    pub(crate) fn see(&mut self, raw: &[Arc<DataFile>], kept_from: Timestamp) {
+        let kept = TimeRange { first: kept_from, last: Timestamp::MAX };
+        let dirty = dirty(raw, self.version, self.until);
+        self.dirty = dirty.into_iter().filter_map(|range| range.overlap(kept)).collect();
     }
 
     /// The tier beside raw rows of which some are in a buffer, at `buffered` times.
@@ -49,7 +64,9 @@ impl Rolled {
     ) -> TierSnapshot {
         let end = self.until.saturating_sub(1);
         let before = TimeRange { first: Timestamp::MIN, last: end };
-        let all = self.dirty.iter().chain(&self.stale).copied().chain(buffered);
+        let gone = self.kept_from.checked_sub(1);
+        let gone = gone.map(|last| TimeRange { first: Timestamp::MIN, last });
+        let all = self.dirty.iter().chain(&self.stale).copied().chain(buffered).chain(gone);
         let lacking = merged(all.filter_map(|range| range.overlap(before)).collect());
         let dirty = whole_buckets(&lacking, self.tier.width);
         TierSnapshot { tier: self.tier, table, until: self.until, dirty }

@@ -20,11 +20,21 @@ pub(crate) struct Stored {
     pub(crate) version: u64,
     /// How many versions came in that this process has not made.
     pub(crate) foreign: u64,
+    /// Up to which position the files have the rows of this process' log.
+    pub(crate) covered: Option<Position>,
+    /// Days before this were removed because their time was up.
+    pub(crate) kept_from: Timestamp,
 }
 
 impl Stored {
-    pub(crate) fn of(table: &Table) -> Self {
-        Self { files: table.files(), version: table.version(), foreign: table.foreign() }
+    pub(crate) fn of(table: &Table, incarnation: Uuid) -> Self {
+        Self {
+            files: table.files(),
+            version: table.version(),
+            foreign: table.foreign(),
+            covered: table.covered(incarnation),
+            kept_from: table.kept_from(),
+        }
     }
 }
 
@@ -88,8 +98,10 @@ impl TableState {
         self.is_tier
     }
 
-    pub(crate) fn make_tier(&mut self) {
+    /// The table is a rollup, with these columns.
+    pub(crate) fn make_tier(&mut self, schema: Arc<TableSchema>) {
         self.is_tier = true;
+        self.schema = schema;
     }
 
     pub(crate) fn tiers(&self) -> &[Rolled] {
@@ -99,6 +111,8 @@ impl TableState {
     /// What the table's rollups are now, narrower buckets first.
     pub(crate) fn set_tiers(&mut self, tiers: Vec<Rolled>) {
         self.tiers = tiers;
+        let Stored { files, kept_from, .. } = &self.stored;
+        self.tiers.iter_mut().for_each(|rolled| rolled.see(files, *kept_from));
     }
 
     pub(crate) fn stored(&self) -> &Stored {
@@ -164,7 +178,7 @@ impl TableState {
     pub(crate) fn replaced(&mut self, stored: Stored, latest: StoredLatest) {
         assert!(stored.version > self.stored.version, "versions grow");
         self.others = times_of_others(&stored.files, self.writer).into();
-        self.tiers.iter_mut().for_each(|rolled| rolled.see(&stored.files));
+        self.tiers.iter_mut().for_each(|rolled| rolled.see(&stored.files, stored.kept_from));
         self.stored = stored;
         self.stored_latest = Arc::new(latest);
     }

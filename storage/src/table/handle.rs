@@ -18,6 +18,9 @@ use uuid::Uuid;
 /// version by other programs, at most one is taken.
 const MAINTENANCE: &str = "warpline:maintenance";
 
+/// The mark that says which days were removed because their time was up: those before it.
+const KEPT_FROM: &str = "warpline:kept-from";
+
 /// Each attempt fails only where another handle has taken the version it aimed at.
 const ATTEMPTS: usize = 20;
 
@@ -34,6 +37,8 @@ pub(crate) struct Table {
     /// See [`Change::deduplicated_until`]; 1970 where the table says nothing.
     deduplicated_until: Timestamp,
     id: Arc<str>,
+    /// Days before this were removed because their time was up.
+    kept_from: Timestamp,
     covered: HashMap<Uuid, Position>,
     /// How many versions came in that this handle has not made.
     foreign: u64,
@@ -58,7 +63,9 @@ impl Table {
                 covered.insert(writer, position);
             }
         }
+        let kept_from = log.mark(KEPT_FROM).await?.unwrap_or(Timestamp::MIN);
         let mut table = Self {
+            kept_from,
             name: name.into(),
             log,
             store,
@@ -93,6 +100,11 @@ impl Table {
         &self.id
     }
 
+    /// Days before this were removed because their time was up.
+    pub(crate) fn kept_from(&self) -> Timestamp {
+        self.kept_from
+    }
+
     /// How many versions came in that this handle has not made.
     pub(crate) fn foreign(&self) -> u64 {
         self.foreign
@@ -101,6 +113,14 @@ impl Table {
     /// Up to which position the table has the rows of a log; `None` where it has none of them.
     pub(crate) fn covered(&self, incarnation: Uuid) -> Option<Position> {
         self.covered.get(&incarnation).copied()
+    }
+
+    /// The same, looked up in the log: `covered` knows a log only where files of it are left.
+    pub(crate) async fn look_up_covered(
+        &self,
+        incarnation: Uuid,
+    ) -> Result<Option<Position>, StorageError> {
+        covered_in(&*self.log, incarnation).await
     }
 
     /// Takes the incarnation over: whoever held it before can no longer commit under it. Call it
@@ -198,9 +218,14 @@ impl Table {
         self.exchange(inputs, files, Vec::new(), false).await
     }
 
-    /// Removes files with their rows.
-    pub(crate) async fn remove(&mut self, files: &[Arc<DataFile>]) -> Result<bool, StorageError> {
-        self.exchange(files, Vec::new(), Vec::new(), true).await
+    /// Removes all files of days before a time, with their rows.
+    pub(crate) async fn expire(
+        &mut self,
+        files: &[Arc<DataFile>],
+        kept_from: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let mark = Mark { name: KEPT_FROM.to_owned(), value: kept_from };
+        self.exchange(files, Vec::new(), vec![mark], true).await
     }
 
     /// Takes files away and puts others in their place, with marks, in one commit. Answers
@@ -343,6 +368,7 @@ impl Table {
         for Covered { incarnation, position } in change.marks.iter().filter_map(Covered::of) {
             self.covered.insert(incarnation, position);
         }
+        self.note_kept(&change.marks);
         self.deduplicated_until = change.deduplicated_until.unwrap_or(self.deduplicated_until);
         if let Some(schema) = change.schema {
             self.schema = Arc::new(schema);
@@ -370,6 +396,7 @@ impl Table {
                     self.fenced.insert(incarnation);
                 }
             }
+            self.note_kept(&entry.marks);
             landed.extend(ours);
         }
         if state.version > self.version {
@@ -377,6 +404,11 @@ impl Table {
         }
         self.adopt(state);
         Ok(landed)
+    }
+
+    fn note_kept(&mut self, marks: &[Mark]) {
+        let kept = marks.iter().filter(|mark| mark.name == KEPT_FROM).map(|mark| mark.value);
+        self.kept_from = kept.fold(self.kept_from, Timestamp::max);
     }
 
     fn adopt(&mut self, state: LogState) {

@@ -29,7 +29,7 @@ pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;
 pub(crate) use log::Mark;
 pub(crate) use parquet::{Tag, series_end};
-pub(crate) use reader::{KeyRow, newest_keys, read_all, read_rows};
+pub(crate) use reader::{KeyRow, newest_keys, read_rows, read_sorted};
 pub(crate) use writer::FileWriter;
 
 use crate::error::StorageError;

@@ -4,9 +4,10 @@
 //! columns may have types that only become the table's.
 
 use super::parquet::{Tag, series_end};
+use super::schema::TIME;
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{Identity, TableSchema, Timestamp};
-use crate::snapshot::DataFile;
+use crate::snapshot::{DataFile, TimeRange};
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_empty_array, new_null_array,
 };
@@ -24,6 +25,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowS
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -116,15 +118,21 @@ pub(crate) async fn read_rows(
     read().map_err(|error| broken(error.into()))
 }
 
-/// All rows of the file in file order, as batches of all columns of the table.
-pub(crate) async fn read_all(
+/// The rows of the file in file order, as batches of all columns of the table: all that lie in
+/// `times`, and others on the same pages.
+pub(crate) async fn read_sorted(
     store: Arc<dyn ObjectStore>,
     file: Arc<DataFile>,
     table: Arc<TableSchema>,
     batch_rows: usize,
+    times: Arc<[TimeRange]>,
 ) -> Result<BoxStream<'static, Result<RecordBatch, StorageError>>, StorageError> {
     let opened = open(store, &file, &table).await;
-    let opened = opened.and_then(|builder| builder.with_batch_size(batch_rows).build());
+    let opened = opened.and_then(|builder| {
+        let rows = pages_within(builder.metadata(), &times);
+        let builder = builder.with_batch_size(batch_rows);
+        rows.into_iter().fold(builder, |builder, rows| builder.with_row_selection(rows)).build()
+    });
     let batches = opened.map_err(|error| unreadable(&file, error))?;
     let schema = table.arrow();
     let typed = move |batch: Result<RecordBatch, ParquetError>| {
@@ -135,6 +143,31 @@ pub(crate) async fn read_all(
         batch.map_err(|error| unreadable(&file, error))
     };
     Ok(batches.map(typed).boxed())
+}
+
+/// The pages that may hold rows in `times`, by the index of the column of time; `None` where the
+/// file has no index or all of its rows are wanted.
+fn pages_within(file: &ParquetMetaData, times: &[TimeRange]) -> Option<RowSelection> {
+    let (columns, offsets) = (file.column_index()?, file.offset_index()?);
+    let names = file.file_metadata().schema_descr();
+    let time = names.columns().iter().position(|column| column.name() == TIME)?;
+    let (mut wanted, mut start) = (Vec::new(), 0);
+    for (group, row_group) in file.row_groups().iter().enumerate() {
+        let ColumnIndexMetaData::INT64(index) = &columns[group][time] else { return None };
+        let rows = row_group.num_rows() as usize;
+        let pages = offsets[group][time].page_locations();
+        for (page, location) in pages.iter().enumerate() {
+            let next = pages.get(page + 1).map_or(rows, |next| next.first_row_index as usize);
+            let span = index.min_value(page).zip(index.max_value(page));
+            let span = span.map(|(first, last)| TimeRange { first: *first, last: *last });
+            if span.is_none_or(|span| times.iter().any(|range| range.meets(span))) {
+                wanted.push(start + location.first_row_index as usize..start + next);
+            }
+        }
+        start += rows;
+    }
+    let all = wanted.iter().map(Range::len).sum::<usize>() == start;
+    (!all).then(|| RowSelection::from_consecutive_ranges(wanted.into_iter(), start))
 }
 
 /// The file with its columns in the table's types, where that takes no conversion.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(super) const PARTITION: &str = "date";
-const TIME: &str = "time";
+pub(super) const TIME: &str = "time";
 
 /// The version of what we write into a table; docs/formats/table.md describes it.
 const FORMAT_VERSION: u32 = 2;

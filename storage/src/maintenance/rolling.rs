@@ -1,0 +1,429 @@
+//! Keeps the rollups of a table behind its rows.
+//!
+//! ```text
+//! pin      the table's files at version V
+//! choose   T, the end of the last bucket that is complete; the buckets before it of which rows
+//!          came after the tier's last version, and those between its last T and this one
+//! compute  these buckets, from all rows of the files at V
+//! commit   the tier's files without and with them, V and T in one commit
+//! ```
+//! docs/decisions/2026-11-24-merges-and-rollups.md says why that is right, and
+//! docs/formats/rollup.md what lies in a tier's table.
+
+use super::{Maintenance, now};
+use crate::buffer::MICROSECONDS_PER_DAY;
+use crate::error::StorageError;
+use crate::maintenance::merging::Stretch;
+use crate::merge::{Batches, Merge, Wanted, batches_of};
+use crate::model::{TableSchema, Timestamp};
+use crate::rollup::{Combine, Reduce, TIERS, Tier, tier_schema};
+use crate::rules::{dirty, merged, whole_buckets};
+use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
+use crate::state::{Reach, Rolled, Stored};
+use crate::table::{FileAbout, FileWriter, Mark, Table, WrittenFile};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::NaiveDate;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+use tokio::sync::Mutex as AsyncMutex;
+use uuid::Uuid;
+
+/// A tier is made only of a table that has so many samples in a bucket.
+const SAMPLES_PER_BUCKET: usize = 20;
+/// Rows that this is judged by.
+const JUDGED_ROWS: usize = 1 << 20;
+/// How many versions later a table that was too sparse is looked at again.
+const JUDGED_AGAIN: u64 = 64;
+/// How far the last complete bucket stays behind the newest row: rows of one instant reach the
+/// files in two flushes.
+const SETTLING: i64 = 60_000_000;
+
+/// What a tier is made from.
+struct Source {
+    name: Arc<str>,
+    id: Arc<str>,
+    schema: Arc<TableSchema>,
+    stored: Stored,
+}
+
+/// One run of a tier.
+struct Run<'a> {
+    raw: &'a Arc<TableSchema>,
+    source: &'a Source,
+    tier: Tier,
+    /// To be computed: whole buckets, disjoint, ascending.
+    buckets: Vec<TimeRange>,
+    reach: Reach,
+}
+
+impl Maintenance {
+    /// Brings a raw table's rollups as far as they can go.
+    pub(super) async fn roll(&self, table: &Arc<str>) -> Result<(), StorageError> {
+        let Some(raw) = self.source(table).await? else { return Ok(()) };
+        let mut source = self.source(table).await?;
+        for tier in TIERS {
+            let Some(from) = source.take() else { break };
+            while self.advance(&raw.schema, &from, tier).await? {}
+            self.publish_tiers(table).await?;
+            let narrower = self.source(&tier.table(table).into()).await?;
+            source = Some(narrower.unwrap_or(from));
+        }
+        Ok(())
+    }
+
+    /// Up to where all rollups that a table has have its rows; for ever where it has none.
+    pub(super) fn rolled_until(&self, table: &Arc<str>) -> Timestamp {
+        let state = self.state.lock();
+        let tiers = state.number(table).map(|number| state.table(number).tiers());
+        let until = tiers.into_iter().flatten().map(|rolled| rolled.until());
+        until.min().unwrap_or(Timestamp::MAX)
+    }
+
+    async fn source(&self, name: &Arc<str>) -> Result<Option<Source>, StorageError> {
+        let Some((_, stored)) = self.stored(name) else { return Ok(None) };
+        let Some(handle) = self.open.get(name) else { return Ok(None) };
+        let held = handle.lock().await;
+        let (id, schema) = (held.id().clone(), held.schema().clone());
+        Ok(Some(Source { name: name.clone(), id, schema, stored }))
+    }
+
+    /// Computes what the tier lacks, at most to the end of one day; answers whether more may be
+    /// left.
+    async fn advance(
+        &self,
+        raw: &Arc<TableSchema>,
+        source: &Source,
+        tier: Tier,
+    ) -> Result<bool, StorageError> {
+        let name: Arc<str> = tier.table(&raw.table).into();
+        let before = match self.open.get(&name) {
+            Some(handle) => reach(&*handle.lock().await, &source.id).await?,
+            None => None,
+        };
+        let end = source.end(tier, self.state.lock().table_until(source.name.as_ref()));
+        let Some(until) = source.next_end(before, end) else { return Ok(false) };
+        let buckets = source.buckets(before, until, tier, self.kept_from(&source.name));
+        let since = before.map_or(Timestamp::MIN, |before| before.until);
+        if buckets.is_empty() && until == since {
+            return Ok(false);
+        }
+        let reach = Reach { version: source.stored.version, until };
+        let run = Run { raw, source, tier, buckets, reach };
+        let Some(handle) = self.tier_table(&name, &run).await? else { return Ok(false) };
+        self.compute(&handle, &run).await?;
+        Ok(until < end)
+    }
+
+    /// Rows before this are gone, or will be before long.
+    fn kept_from(&self, table: &Arc<str>) -> Timestamp {
+        let keep = self.options.retention.of(table);
+        let keep = keep.map(|keep| i64::try_from(keep.as_micros()).unwrap_or(i64::MAX));
+        keep.map_or(Timestamp::MIN, |keep| {
+            let first = now().saturating_sub(keep).div_euclid(MICROSECONDS_PER_DAY);
+            first * MICROSECONDS_PER_DAY
+        })
+    }
+
+    /// The tier's table, made where there is none and the rows are dense enough.
+    async fn tier_table(
+        &self,
+        name: &Arc<str>,
+        run: &Run<'_>,
+    ) -> Result<Option<Arc<AsyncMutex<Table>>>, StorageError> {
+        let schema = match tier_schema(run.raw, run.tier, &self.options.kinds) {
+            Ok(schema) => schema,
+            Err(error) => {
+                tracing::debug!(%error, "no rollups");
+                return Ok(None);
+            }
+        };
+        if let Some(handle) = self.open.get(name) {
+            let mut held = handle.lock().await;
+            if **held.schema() != schema {
+                held.evolve(&schema).await?;
+            }
+            drop(held);
+            return Ok(Some(handle));
+        }
+        let looked = self.sparse.lock().get(name).copied();
+        let version = run.source.stored.version;
+        if looked.is_some_and(|looked| version < looked + JUDGED_AGAIN) {
+            return Ok(None);
+        }
+        if !self.is_dense(run, &schema).await? {
+            self.sparse.lock().insert(name.clone(), version);
+            return Ok(None);
+        }
+        let table = self.tables.create_table(&schema).await?;
+        let mut state = self.state.lock();
+        let stored = Stored::of(&table, state.writer());
+        state.add_tier(table.schema().clone(), stored);
+        Ok(Some(self.open.insert(table)))
+    }
+
+    async fn is_dense(&self, run: &Run<'_>, schema: &TableSchema) -> Result<bool, StorageError> {
+        let writer = self.writer_of(&run.source.name).await?;
+        let Some(date) = run.dates().into_iter().next() else { return Ok(false) };
+        let rows = run.source_rows(&writer, date).await?;
+        let mut seen = 0;
+        let first = rows.take_while(move |batch| {
+            seen += batch.as_ref().map_or(0, RecordBatch::num_rows);
+            seen <= JUDGED_ROWS
+        });
+        let counted = Arc::new(Mutex::new(0_usize));
+        let count = counted.clone();
+        let first = first.inspect(move |batch| {
+            *count.lock() += batch.as_ref().map_or(0, RecordBatch::num_rows);
+        });
+        let reduced = run.reduced(Box::new(first), schema)?;
+        let judging = tokio::task::spawn_blocking(move || {
+            reduced.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<usize, _>>()
+        });
+        let buckets = judging.await.map_err(|error| {
+            StorageError::because(crate::ErrorKind::Internal, "rows were not counted", error)
+        })??;
+        Ok(buckets > 0 && *counted.lock() >= SAMPLES_PER_BUCKET * buckets)
+    }
+
+    async fn writer_of(&self, table: &Arc<str>) -> Result<FileWriter, StorageError> {
+        Ok(self.open.of(table)?.lock().await.writer())
+    }
+
+    async fn compute(
+        &self,
+        handle: &Arc<AsyncMutex<Table>>,
+        run: &Run<'_>,
+    ) -> Result<(), StorageError> {
+        let started = Instant::now();
+        let from = self.writer_of(&run.source.name).await?;
+        let (to, own) = {
+            let held = handle.lock().await;
+            (held.writer(), held.files())
+        };
+        let (mut replaced, mut written) = (Vec::new(), Vec::new());
+        for date in run.dates() {
+            let old = run.meeting(own.iter().filter(|file| file.date == date));
+            written.extend(self.day(run, date, &from, &to, &old).await?);
+            replaced.extend(old);
+        }
+        let rows: u64 = written.iter().map(WrittenFile::rows).sum();
+        let bytes: u64 = written.iter().map(WrittenFile::bytes).sum();
+        let mut held = handle.lock().await;
+        let foreign = held.foreign();
+        if held.exchange(&replaced, written, run.marks(), true).await? {
+            self.counters.rolled_rows.fetch_add(rows, Relaxed);
+            self.counters.rolled_bytes.fetch_add(bytes, Relaxed);
+            let micros = started.elapsed().as_micros() as u64;
+            self.counters.roll_micros.fetch_add(micros, Relaxed);
+        }
+        self.publish(&held, foreign, None)
+    }
+
+    /// One day of the tier: what stays of its old files, and the buckets that are computed.
+    async fn day(
+        &self,
+        run: &Run<'_>,
+        date: NaiveDate,
+        from: &FileWriter,
+        to: &FileWriter,
+        old: &[Arc<DataFile>],
+    ) -> Result<Vec<WrittenFile>, StorageError> {
+        let all: Arc<[TimeRange]> = [TimeRange::ALL].into();
+        let mut sources = Vec::new();
+        for file in old {
+            let rows =
+                batches_of(to.store().clone(), file.clone(), to.schema().clone(), all.clone());
+            sources.push(within(rows.await?, run.buckets.clone(), false));
+        }
+        sources.push(run.reduced(run.source_rows(from, date).await?, to.schema())?);
+        let merge = Arc::new(Mutex::new(Merge::of(to.schema(), sources)));
+        let width = 8 * to.schema().fields.len() as u64;
+        let rows_per_file = (8 * self.options.file_size / width.max(1)).max(1) as usize;
+        let about = FileAbout {
+            date,
+            kind: FileKind::Monotone,
+            writer: writer_of_tiers(&run.source.id),
+            positions: None,
+            level: Level::Flush,
+            version: None,
+        };
+        let mut written = Vec::new();
+        while let Some(file) = to.write(Stretch::of(&merge, rows_per_file), about).await? {
+            written.push(file);
+        }
+        Ok(written)
+    }
+
+    /// Shows readers how far a table's rollups have come.
+    pub(crate) async fn publish_tiers(&self, table: &Arc<str>) -> Result<(), StorageError> {
+        let Some(raw) = self.source(table).await? else { return Ok(()) };
+        let mut tiers: Vec<Rolled> = Vec::new();
+        let mut narrower: Option<(Arc<str>, Reach, Stored)> = None;
+        for tier in TIERS {
+            let name: Arc<str> = tier.table(table).into();
+            let Some(own) = self.source(&name).await? else { continue };
+            let from = narrower.as_ref().map_or(&raw.id, |(id, ..)| id);
+            let handle = self.open.of(&name)?;
+            let held = handle.lock().await;
+            let Some(own_reach) = reach(&held, from).await? else { continue };
+            let (reach, stale) = match &narrower {
+                None => (own_reach, Vec::new()),
+                Some((_, below, stored)) => {
+                    let until = own_reach.until.min(below.until);
+                    let stale = dirty(&stored.files, own_reach.version, until);
+                    (Reach { until, ..*below }, stale)
+                }
+            };
+            let number = self.state.lock().number(&name);
+            if let Some(number) = number {
+                self.state.lock().table_mut(number).make_tier(own.schema.clone());
+            }
+            tiers.push(Rolled::new(tier, name, reach, stale, own.stored.kept_from));
+            narrower = Some((own.id, reach, own.stored));
+        }
+        let mut state = self.state.lock();
+        if let Some(number) = state.number(table) {
+            state.table_mut(number).set_tiers(tiers);
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// The end of the last complete bucket.
+    fn end(&self, tier: Tier, until: Option<Timestamp>) -> Timestamp {
+        let newest = self.stored.files.iter().map(|file| file.times.last).max();
+        let settled = newest.map_or(Timestamp::MIN, |newest| newest.saturating_sub(SETTLING));
+        let end = until.unwrap_or(settled);
+        end.div_euclid(tier.width).saturating_mul(tier.width)
+    }
+
+    /// How far to go now: at most to the end of a day that has rows. Never back.
+    fn next_end(&self, before: Option<Reach>, end: Timestamp) -> Option<Timestamp> {
+        let since = before.map_or(Timestamp::MIN, |before| before.until);
+        if end <= since {
+            return before.map(|before| before.until);
+        }
+        let files = self.stored.files.iter().filter(|file| file.times.last >= since);
+        let first = files.map(|file| file.times.first.max(since)).min().unwrap_or(since);
+        let day = first.div_euclid(MICROSECONDS_PER_DAY);
+        let last = (day + 1).saturating_mul(MICROSECONDS_PER_DAY).min(end);
+        (last > since).then_some(last)
+    }
+
+    fn buckets(
+        &self,
+        before: Option<Reach>,
+        until: Timestamp,
+        tier: Tier,
+        kept_from: Timestamp,
+    ) -> Vec<TimeRange> {
+        let before = before.unwrap_or(Reach { version: 0, until: Timestamp::MIN });
+        let mut lacking = dirty(&self.stored.files, before.version, before.until);
+        if before.until < until {
+            lacking.push(TimeRange { first: before.until, last: until - 1 });
+        }
+        let kept = TimeRange { first: kept_from.max(self.stored.kept_from), last: Timestamp::MAX };
+        let there = |range: TimeRange| {
+            let own = self.stored.files.iter().filter_map(move |file| range.overlap(file.times));
+            own.collect::<Vec<_>>()
+        };
+        let lacking: Vec<_> =
+            lacking.into_iter().filter_map(|range| range.overlap(kept)).flat_map(there).collect();
+        whole_buckets(&merged(lacking), tier.width)
+    }
+}
+
+impl Run<'_> {
+    /// The days that have buckets to be computed.
+    fn dates(&self) -> BTreeSet<NaiveDate> {
+        let days = self.meeting(self.source.stored.files.iter());
+        days.iter().map(|file| file.date).collect()
+    }
+
+    /// The files that have rows in buckets that are computed.
+    fn meeting<'a>(&self, files: impl Iterator<Item = &'a Arc<DataFile>>) -> Vec<Arc<DataFile>> {
+        let meets = |file: &&Arc<DataFile>| self.buckets.iter().any(|b| b.meets(file.times));
+        files.filter(meets).cloned().collect()
+    }
+
+    /// The source's rows of one day in the buckets, last write per field.
+    async fn source_rows(
+        &self,
+        from: &FileWriter,
+        date: NaiveDate,
+    ) -> Result<Batches, StorageError> {
+        let files = self.meeting(self.source.stored.files.iter().filter(|f| f.date == date));
+        let merge = Merge::of_files(
+            from.store(),
+            from.schema(),
+            &files,
+            Wanted::New,
+            Vec::new(),
+            &self.buckets,
+        );
+        Ok(within(Box::new(merge.await?), self.buckets.clone(), true))
+    }
+
+    /// The tier's rows of such rows.
+    fn reduced(&self, rows: Batches, schema: &TableSchema) -> Result<Batches, StorageError> {
+        if self.source.name == self.raw.table {
+            return Ok(Box::new(Reduce::new(self.raw, self.tier, schema, rows)?));
+        }
+        let from = &self.source.schema;
+        Ok(Box::new(Combine::new(self.raw, from, self.tier, schema, rows)?))
+    }
+
+    fn marks(&self) -> Vec<Mark> {
+        let id = &self.source.id;
+        let version = self.reach.version.cast_signed();
+        vec![
+            Mark { name: version_mark(id), value: version },
+            Mark { name: until_mark(id), value: self.reach.until },
+        ]
+    }
+}
+
+fn version_mark(source: &str) -> String {
+    format!("rollup:{source}")
+}
+
+fn until_mark(source: &str) -> String {
+    format!("rollup-until:{source}")
+}
+
+/// How far a tier's table says it has come with rows of `source`.
+async fn reach(tier: &Table, source: &str) -> Result<Option<Reach>, StorageError> {
+    let version = tier.mark(&version_mark(source)).await?;
+    let until = tier.mark(&until_mark(source)).await?;
+    let reach = |(version, until): (i64, i64)| Reach { version: version.cast_unsigned(), until };
+    Ok(version.zip(until).map(reach))
+}
+
+/// All files of a tier have this writer: no two of them have a key in common.
+fn writer_of_tiers(source: &str) -> Uuid {
+    source.parse().unwrap_or(Uuid::max())
+}
+
+/// The rows whose times lie in the ranges, or those whose times do not.
+fn within(rows: Batches, ranges: Vec<TimeRange>, inside: bool) -> Batches {
+    let wanted = move |batch: RecordBatch| {
+        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+        let is_in = |time: &Timestamp| {
+            let next = ranges.partition_point(|range| range.last < *time);
+            ranges.get(next).is_some_and(|range| range.first <= *time)
+        };
+        let wanted: BooleanArray = times.iter().map(|time| Some(is_in(time) == inside)).collect();
+        if wanted.true_count() == batch.num_rows() {
+            return Ok(batch);
+        }
+        filter_record_batch(&batch, &wanted)
+            .map_err(|e| StorageError::because(crate::ErrorKind::Internal, "rows not chosen", e))
+    };
+    Box::new(rows.map(move |batch| batch.and_then(&wanted)))
+}
