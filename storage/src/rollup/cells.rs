@@ -245,18 +245,18 @@ impl<T: Lane> FieldCells for Cells<T> {
         let sums = reduced(&Values::<T::Narrow>::of(column(Kept::Sum)), cuts);
         let parts = Parts { first: &first, last: &last, min: &min, times: rows.times };
         let increases = parts.increases(&Values::of(column(Kept::Increase)), cuts);
-        let (least, greatest) = (reduced(&min, cuts), reduced(&max, cuts));
+        let (minima, maxima) = (reduced(&min, cuts), reduced(&max, cuts));
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         bounds(first.validity(0), &cuts.ends, &mut scratch.first, &mut Vec::new());
         bounds(last.validity(0), &cuts.ends, &mut Vec::new(), &mut scratch.last);
         let value = |of: &Values<T>, row: u32| of.all().get(row as usize).copied();
         for (run, grown) in increases.into_iter().enumerate() {
-            let all_known = sums.count[run] == least.count[run];
+            let all_known = sums.count[run] == minima.count[run];
             let cell = Cell {
                 count: counts.sum[run],
-                min: least.min[run],
-                max: greatest.max[run],
+                min: minima.min[run],
+                max: maxima.max[run],
                 first: value(&first, scratch.first[run]).unwrap_or_default(),
                 last: value(&last, scratch.last[run]).unwrap_or_default(),
                 sum: all_known.then(|| T::Narrow::of_sum(sums.sum[run])),

@@ -37,7 +37,7 @@ fn cost(series: usize, seconds: usize, sparse: bool) -> (f64, f64) {
             let value = (second + noise) as i64;
             let double = raw.fields[field].field_type == FieldType::Float64;
             let stored = if double { (value as f64).to_bits() as i64 } else { value };
-            (!sparse || noise % 10 != 0).then_some(stored)
+            (!sparse || !noise.is_multiple_of(10)).then_some(stored)
         };
         let values = (0..FIELDS).map(value).collect();
         Row { series, time: second as i64 * 1_000_000, job: Some(1), values }
