@@ -1,6 +1,6 @@
 //! The command line: what can be asked of Warpline, with examples that can be pasted.
 
-use crate::{Failure, agent, demo, fields, import, serve, simulate, sql};
+use crate::{Failure, agent, compact, demo, fields, import, serve, simulate, sql};
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -31,6 +31,7 @@ struct Cli {
 enum Command {
     Demo(demo::DemoOptions),
     Serve(serve::ServeOptions),
+    Compact(compact::CompactOptions),
     Sql(sql::SqlOptions),
     Simulate(simulate::SimulateOptions),
     Import(import::ImportOptions),
@@ -78,6 +79,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
     match command {
         Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
+        Command::Compact(options) => compact::run(options).await,
         Command::Sql(options) => sql::run(options).await,
         Command::Simulate(options) => simulate::run(options).await.map(drop),
         Command::Import(options) => import::run(options).await,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use warpline_ingest::stream::WireCounts;
-use warpline_storage::Metrics;
+use warpline_storage::{LevelMetrics, Metrics};
 
 /// One line of the exposition with its help and type.
 struct Sample {
@@ -23,7 +23,8 @@ fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
 /// The page `GET /metrics` answers with.
 pub(crate) fn page(storage: &Metrics, wire: &WireCounts) -> String {
     let mut page = String::new();
-    let samples = storage_samples(storage).into_iter().chain(wire_samples(wire));
+    let samples = storage_samples(storage).into_iter().chain(maintenance_samples(storage));
+    let samples = samples.chain(wire_samples(wire));
     for sample in samples.chain(process_samples()) {
         let Sample { name, kind, help, value } = sample;
         let written = write!(
@@ -32,6 +33,7 @@ pub(crate) fn page(storage: &Metrics, wire: &WireCounts) -> String {
         );
         written.expect("a string takes everything");
     }
+    page.push_str(&levels(storage));
     page.push_str(&refusals(wire));
     page
 }
@@ -79,6 +81,68 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
         gauge("series", "Series seen since start.", metrics.series),
         gauge("files", "Data files that make up the tables.", metrics.files),
     ]
+}
+
+/// What happens behind the back of those who write and read.
+fn maintenance_samples(metrics: &Metrics) -> Vec<Sample> {
+    let seconds = |name, help, micros: u64| Sample {
+        name,
+        kind: "counter",
+        help,
+        value: micros as f64 / 1e6,
+    };
+    vec![
+        counter("merges_total", "Merges of data files.", metrics.merges),
+        counter("merged_rows_total", "Rows that merges wrote.", metrics.merged_rows),
+        counter("merge_read_bytes_total", "Bytes that merges read.", metrics.merge_read_bytes),
+        counter(
+            "merge_written_bytes_total",
+            "Bytes that merges wrote.",
+            metrics.merge_written_bytes,
+        ),
+        seconds("merge_seconds_total", "Time that merges took.", metrics.merge_micros),
+        counter("rollup_rows_total", "Rows that rollups wrote.", metrics.rolled_rows),
+        counter("rollup_bytes_total", "Bytes that rollups wrote.", metrics.rolled_bytes),
+        seconds("rollup_seconds_total", "Time that rollups took.", metrics.roll_micros),
+        counter(
+            "expired_rows_total",
+            "Rows removed because their time was up.",
+            metrics.expired_rows,
+        ),
+        counter(
+            "deleted_files_total",
+            "Data files deleted after they were replaced or left behind.",
+            metrics.deleted_files,
+        ),
+        counter(
+            "maintenance_failures_total",
+            "Merges, rollups and removals that failed; each is tried again.",
+            metrics.maintenance_failures,
+        ),
+        Sample {
+            name: "merge_lag_seconds",
+            kind: "gauge",
+            help: "Age of the newest row of the oldest file that waits for its first merge.",
+            value: metrics.merge_lag.as_secs_f64(),
+        },
+    ]
+}
+
+/// Files and bytes of each level of merging.
+fn levels(metrics: &Metrics) -> String {
+    let mut lines = String::new();
+    let names = ["flush", "hour", "day"];
+    let mut family = |name: &str, help: &str, value: fn(&LevelMetrics) -> u64| {
+        let head = format!("# HELP warpline_{name} {help}\n# TYPE warpline_{name} gauge\n");
+        lines.push_str(&head);
+        for (level, own) in names.iter().zip(&metrics.levels) {
+            let line = format!("warpline_{name}{{level=\"{level}\"}} {}\n", value(own));
+            lines.push_str(&line);
+        }
+    };
+    family("level_files", "Data files by how far they are merged.", |level| level.files);
+    family("level_bytes", "Bytes of those files.", |level| level.bytes);
+    lines
 }
 
 fn wire_samples(wire: &WireCounts) -> Vec<Sample> {

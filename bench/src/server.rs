@@ -187,6 +187,8 @@ fn spawn(
         .arg("serve")
         .args(["--data".as_ref(), data_folder(folder).as_os_str()])
         .args(["--listen", &address.to_string(), "--postgres", &postgres.to_string()])
+        // The data of comparisons has times of its own.
+        .env("WARPLINE_RETENTION_RAW", "forever")
         .envs(settings.iter().map(|setting| (setting.variable(), &setting.value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -1,7 +1,8 @@
 //! What a file, a variable and a wrong key do to a configuration.
 
-use super::{ByteSize, Config, Loopback};
+use super::{ByteSize, Config, Keep, Loopback};
 use std::path::Path;
+use std::time::Duration;
 
 fn of(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -25,6 +26,17 @@ fn variables_override_the_file() {
     assert_eq!(config.storage.memory, ByteSize(64 << 20));
     assert_eq!(config.storage.flush_size, ByteSize(1 << 20));
     assert_eq!((config.limits.tables, config.limits.series), (7, 9));
+}
+
+#[test]
+fn rows_are_kept_for_a_time_or_for_ever() {
+    let text = "[retention]\nraw = \"2d\"\n[retention.tables]\nnode = \"forever\"";
+    let config = of(text, &[("WARPLINE_RETENTION_MINUTE", "forever")]).expect("a configuration");
+    assert_eq!(config.retention.raw, Keep(Some(Duration::from_hours(48))));
+    assert_eq!(config.retention.minute, Keep(None));
+    assert_eq!(config.retention.tables["node"], Keep(None));
+    let error = of("", &[("WARPLINE_RETENTION_RAW", "long")]).expect_err("no duration");
+    assert!(error.contains("forever"), "{error}");
 }
 
 #[test]

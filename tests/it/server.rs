@@ -50,6 +50,8 @@ impl Server {
             .arg(&self.data)
             .args(["--listen", &format!("127.0.0.1:{}", self.http)])
             .args(["--postgres", &format!("127.0.0.1:{}", self.postgres)])
+            // Fixtures have times of their own.
+            .env("WARPLINE_RETENTION_RAW", "forever")
             .envs(self.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -68,12 +68,11 @@ impl StoredLatest {
             Some(first) => Arc::new(rows.since(first)),
         };
         let table = self.table.clone();
-        let (unread, flushed) = match self.read() {
-            Some(rows) => (None, rows),
-            None => {
-                let unread = Unread { table: table.clone(), files, rows: OnceCell::new() };
-                (Some(Arc::new(unread)), self.flushed.clone())
-            }
+        let (unread, flushed) = if let Some(rows) = self.read() {
+            (None, rows)
+        } else {
+            let unread = Unread { table: table.clone(), files, rows: OnceCell::new() };
+            (Some(Arc::new(unread)), self.flushed.clone())
         };
         Self { table, unread, flushed: kept(flushed), all: OnceLock::new() }
     }

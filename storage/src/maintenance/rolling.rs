@@ -80,7 +80,7 @@ impl Maintenance {
     pub(super) fn rolled_until(&self, table: &Arc<str>) -> Timestamp {
         let state = self.state.lock();
         let tiers = state.number(table).map(|number| state.table(number).tiers());
-        let until = tiers.into_iter().flatten().map(|rolled| rolled.until());
+        let until = tiers.into_iter().flatten().map(Rolled::until);
         until.min().unwrap_or(Timestamp::MAX)
     }
 

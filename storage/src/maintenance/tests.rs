@@ -148,7 +148,9 @@ fn texts(schema: &TableSchema, batches: &[RecordBatch]) -> BTreeMap<i64, Vec<Str
             texts.entry(times.value(row)).or_default().push(cells.join(" "));
         }
     }
-    texts.values_mut().for_each(|rows| rows.sort());
+    for rows in texts.values_mut() {
+        rows.sort();
+    }
     texts
 }
 

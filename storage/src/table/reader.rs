@@ -131,7 +131,7 @@ pub(crate) async fn read_sorted(
     let opened = opened.and_then(|builder| {
         let rows = pages_within(builder.metadata(), &times);
         let builder = builder.with_batch_size(batch_rows);
-        rows.into_iter().fold(builder, |builder, rows| builder.with_row_selection(rows)).build()
+        rows.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection).build()
     });
     let batches = opened.map_err(|error| unreadable(&file, error))?;
     let schema = table.arrow();
