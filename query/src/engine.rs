@@ -2,7 +2,7 @@
 
 use crate::answer::{Answer, Deadline, Planning, Work, run};
 use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SCHEMAS, SnapshotSchema, Source};
-use crate::downsample::DownsampleRule;
+use crate::downsample::{DownsampleRule, UseRollups};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
 use crate::functions;
@@ -47,6 +47,8 @@ pub struct EngineOptions {
     pub spill_dir: Option<PathBuf>,
     /// Whether aggregates by bucket and tag go to the kernel; off to compare with DataFusion's plans.
     pub downsample: bool,
+    /// Whether the operator reads rollups where they answer; off to compare with raw rows.
+    pub rollups: bool,
     /// Threads for queries alone, and into how many parts a query is cut.
     pub threads: usize,
     /// How long a statement may run until its answer is ready.
@@ -62,6 +64,7 @@ impl Default for EngineOptions {
             plans: 512,
             spill_dir: None,
             downsample: true,
+            rollups: true,
             threads: std::thread::available_parallelism().map_or(2, NonZeroUsize::get),
             timeout: Duration::from_mins(5),
         }
@@ -238,6 +241,7 @@ fn session_config(options: &EngineOptions) -> SessionConfig {
         .with_target_partitions(options.threads.max(1))
         .with_extension(Arc::new(Footers::new(options.footer_bytes)))
         .with_extension(Arc::new(Chunks::new(options.chunk_bytes)))
+        .with_extension(Arc::new(UseRollups(options.rollups)))
 }
 
 fn runtime_env(options: &EngineOptions) -> DataFusionResult<Arc<RuntimeEnv>> {

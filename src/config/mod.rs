@@ -81,6 +81,8 @@ pub struct QueryConfig {
     pub plans: usize,
     /// Whether aggregates by bucket and tag go to the downsample operator.
     pub downsample: bool,
+    /// Whether such aggregates read rollups where they answer.
+    pub rollups: bool,
     pub threads: usize,
     pub timeout: Span,
 }
@@ -146,6 +148,7 @@ impl Config {
             chunk_bytes: self.query.chunks.0 as usize,
             plans: self.query.plans,
             downsample: self.query.downsample,
+            rollups: self.query.rollups,
             threads: self.query.threads.max(1),
             timeout: self.query.timeout.0,
             ..EngineOptions::default()
@@ -161,6 +164,7 @@ impl Default for QueryConfig {
             chunks: ByteSize(options.chunk_bytes as u64),
             plans: options.plans,
             downsample: options.downsample,
+            rollups: options.rollups,
             threads: options.threads,
             timeout: Span(options.timeout),
         }

@@ -5,6 +5,8 @@ use super::combine::Combined;
 use super::partial::{InputPlan, Partial};
 use super::piece::{Numbers, Piece, Reading};
 use super::question::{Key, Question};
+use super::rolled::RolledPlan;
+use super::route::Shown;
 use super::units::{Unit, units_of};
 use crate::scan::{ChunkOpener, FilePiece};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -29,6 +31,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::task::JoinSet;
+use warpline_storage::TimeRange;
+use warpline_storage::rollup::Tier;
 
 /// Values of an answer from which on several threads pay.
 const LARGE_ANSWER: usize = 1 << 18;
@@ -40,12 +44,28 @@ pub(super) struct Work {
     pub bucket: Option<Bucket>,
     pub opener: ChunkOpener,
     pub files: Vec<FilePiece>,
+    pub tiers: Vec<TierWork>,
+    /// The times that raw rows answer for.
+    pub raw: Vec<TimeRange>,
     /// The table's columns in stored types.
     pub stored: SchemaRef,
     pub reading: Reading,
     pub inputs: Arc<[InputPlan]>,
     /// Of the answer.
     pub schema: SchemaRef,
+}
+
+/// What is read of one of the table's tiers.
+#[derive(Debug)]
+pub(super) struct TierWork {
+    pub tier: Tier,
+    pub opener: ChunkOpener,
+    pub files: Vec<FilePiece>,
+    pub ranges: Vec<TimeRange>,
+    /// The tier's columns in stored types.
+    pub stored: SchemaRef,
+    pub reading: Reading,
+    pub plan: RolledPlan,
 }
 
 /// Aggregates of a table by a bucket of time and tags.
@@ -77,7 +97,15 @@ impl DownsampleExec {
 
 impl DisplayAs for DownsampleExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "DownsampleExec: {}, files={}", self.work.question, self.work.files.len())
+        write!(f, "DownsampleExec: {}, files={}", self.work.question, self.work.files.len())?;
+        for tier in &self.work.tiers {
+            let (suffix, files) = (tier.tier.suffix, tier.files.len());
+            write!(f, ", rollup={suffix} [{}] files={files}", Shown(&tier.ranges))?;
+        }
+        if !self.work.tiers.is_empty() {
+            write!(f, ", raw=[{}]", Shown(&self.work.raw))?;
+        }
+        Ok(())
     }
 }
 
@@ -177,7 +205,11 @@ impl Run {
         plans: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Vec<RecordBatch>> {
         let work = &self.work;
-        let mut units = units_of(&work.files, &work.opener, &work.reading.choice).await?;
+        let mut units = units_of(&work.files, &work.opener, &work.reading.choice, None).await?;
+        for (number, tier) in work.tiers.iter().enumerate() {
+            let choice = &tier.reading.choice;
+            units.extend(units_of(&tier.files, &tier.opener, choice, Some(number)).await?);
+        }
         units.extend(plans.into_iter().flat_map(|plan| {
             let partitions = plan.output_partitioning().partition_count();
             (0..partitions).map(move |partition| Unit::Plan { plan: Arc::clone(&plan), partition })
@@ -209,17 +241,22 @@ impl Run {
         let mut partial = Partial::new(grid, Arc::clone(&self.work.inputs));
         while let Some(unit) = units.get(next.fetch_add(1, Ordering::Relaxed)) {
             match unit {
-                Unit::Rows { file, row_group, part, parts } => {
-                    let how = (&self.work.reading, &self.numbers);
-                    let part = (*part, *parts);
-                    let piece = file.read(*row_group, part, &self.work.stored, how).await?;
-                    piece.map_or(Ok(()), |piece| self.add(&piece, &mut partial))?;
+                Unit::Rows { file, row_group, part, parts, tier } => {
+                    let tier = tier.map(|number| &self.work.tiers[number]);
+                    let (reading, stored) = match tier {
+                        Some(tier) => (&tier.reading, &tier.stored),
+                        None => (&self.work.reading, &self.work.stored),
+                    };
+                    let (how, part) = ((reading, &self.numbers), (*part, *parts));
+                    let piece = file.read(*row_group, part, stored, how).await?;
+                    piece.map_or(Ok(()), |piece| self.add(&piece, tier, &mut partial))?;
                 }
                 Unit::Plan { plan, partition } => {
                     let mut batches = plan.execute(*partition, Arc::clone(&self.context))?;
                     while let Some(batch) = batches.next().await {
-                        let piece = Piece::of_batch(&batch?, &self.work.reading, &self.numbers)?;
-                        self.add(&piece, &mut partial)?;
+                        let Work { raw, reading, .. } = &*self.work;
+                        let piece = Piece::of_batch(&batch?, raw, reading, &self.numbers)?;
+                        self.add(&piece, None, &mut partial)?;
                     }
                 }
             }
@@ -229,9 +266,12 @@ impl Run {
         Ok(partial)
     }
 
-    fn add(&self, piece: &Piece, partial: &mut Partial) -> Result<()> {
+    fn add(&self, piece: &Piece, tier: Option<&TierWork>, partial: &mut Partial) -> Result<()> {
         let before = partial.bytes();
-        partial.add(piece);
+        match tier {
+            Some(tier) => partial.add_rolled(piece, &tier.plan),
+            None => partial.add(piece),
+        }
         self.memory.try_grow(partial.bytes() - before)
     }
 

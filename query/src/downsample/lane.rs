@@ -15,6 +15,10 @@ pub(super) trait Lane: Value + arrow::datatypes::ArrowNativeType {
     /// Holds the sum of any number of values.
     type Total: Copy + Debug + Default + AddAssign + Send + Sync + 'static;
 
+    /// What rollups keep sums in.
+    type Rolled: Lane;
+
+    fn sum_of(parts: impl Iterator<Item = Self::Rolled>) -> Self::Sum;
     fn of_sum(sum: Self::Sum) -> Self::Total;
     fn of_increase(increase: Self::Wide) -> Self::Total;
     fn difference(self, earlier: Self) -> Self::Total;
@@ -47,6 +51,11 @@ macro_rules! integers {
     ($($type:ty: $double:expr),*) => {$(
         impl Lane for $type {
             type Total = i128;
+            type Rolled = i64;
+
+            fn sum_of(parts: impl Iterator<Item = i64>) -> Self::Sum {
+                parts.map(Self::Sum::from).sum()
+            }
 
             fn of_sum(sum: Self::Sum) -> i128 {
                 sum.into()
@@ -98,6 +107,11 @@ integers!(i16: f64::from, i32: f64::from, i64: |value| value as f64);
 
 impl Lane for f64 {
     type Total = f64;
+    type Rolled = f64;
+
+    fn sum_of(parts: impl Iterator<Item = f64>) -> f64 {
+        parts.sum()
+    }
 
     fn of_sum(sum: f64) -> f64 {
         sum
@@ -152,6 +166,11 @@ impl<T: Lane> Values<T> {
         let values = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
         Self { values, nulls }
+    }
+
+    /// The value in a row, where it has one.
+    pub(super) fn at(&self, row: usize) -> Option<T> {
+        self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then(|| self.values[row])
     }
 
     pub(super) fn slice(&self, start: usize, rows: usize) -> Slice<'_, T> {

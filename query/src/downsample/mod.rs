@@ -20,6 +20,8 @@
 //! | `piece` | sorted rows in memory, cut into stretches of one series |
 //! | `lane` | the number types that columns are stored in |
 //! | `quantile` | `percentile_cont` of kept values |
+//! | `route` | which stretches of time rollups answer for |
+//! | `rolled` | rows of a rollup as partial buckets |
 //! | `partial` | buckets of stretches, not combined yet |
 //! | `combine`, `answer` | equal buckets of equal groups become one row of the answer |
 
@@ -36,10 +38,13 @@ mod piece;
 mod planner;
 mod quantile;
 mod question;
+mod rolled;
+mod route;
 mod rule;
 mod units;
 
 pub use exec::DownsampleExec;
 pub(crate) use node::DownsampleNode;
 pub(crate) use planner::DownsamplePlanner;
+pub(crate) use route::UseRollups;
 pub(crate) use rule::DownsampleRule;

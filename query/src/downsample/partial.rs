@@ -116,6 +116,10 @@ impl<T: Lane> Table<T> {
         }
     }
 
+    pub(super) fn needs(&self) -> Needs {
+        self.needs
+    }
+
     /// `base` is the row of the partial table that the first bucket gets.
     fn add(&mut self, slice: Slice<'_, T>, times: &[i64], ends: &[u32], base: u32, series: u32) {
         if self.needs.spread {
@@ -254,6 +258,8 @@ macro_rules! with_table {
     };
 }
 
+pub(super) use with_table;
+
 impl InputTable {
     fn new(plan: &InputPlan) -> Self {
         match (plan.field_type, plan.field_type.width()) {
@@ -328,7 +334,7 @@ impl Partial {
     }
 
     /// Appends a stretch's buckets, and where each ends in the stretch to `ends`.
-    fn add_buckets(&mut self, piece: &Piece, stretch: &Stretch, ends: &mut Vec<u32>) {
+    pub(super) fn add_buckets(&mut self, piece: &Piece, stretch: &Stretch, ends: &mut Vec<u32>) {
         let times = &piece.times[stretch.rows.start as usize..stretch.rows.end as usize];
         let edges = &mut self.edges;
         match self.grid {

@@ -80,9 +80,11 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// A batch in stored types with the columns time, tags and fields of a reading.
+    /// The rows within `ranges` of a batch in stored types with the columns time, tags and fields
+    /// of a reading.
     pub(super) fn of_batch(
         batch: &RecordBatch,
+        ranges: &[TimeRange],
         reading: &Reading,
         numbers: &Numbers,
     ) -> Result<Self> {
@@ -97,8 +99,8 @@ impl Piece {
         let times = times(batch.column(0));
         let cuts = Cuts::of(&tags, batch.num_rows() as u32);
         let chosen = reading.choice.passing(&tags, &cuts, 0..cuts.len())?;
-        let all = (&*times, [TimeRange::ALL].as_slice());
-        let stretches = stretches(&tags, &cuts, &chosen, all, (reading, numbers));
+        let within = (&*times, ranges);
+        let stretches = stretches(&tags, &cuts, &chosen, within, (reading, numbers));
         let fields = batch.columns()[1 + reading.choice.tags.len()..].iter();
         let fields = fields.map(|column| match chunk(Arc::clone(column))? {
             Chunk::Values(values) => Ok(values),

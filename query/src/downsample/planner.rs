@@ -2,22 +2,26 @@
 
 use super::aggregates::Input;
 use super::bucket::Bucket;
-use super::exec::{DownsampleExec, Work};
+use super::exec::{DownsampleExec, TierWork, Work};
 use super::node::DownsampleNode;
 use super::partial::{InputPlan, Needs};
 use super::piece::Reading;
 use super::question::Question;
+use super::rolled::RolledPlan;
+use super::route::{Route, UseRollups, common};
 use super::rule::{over_time, time_of};
-use crate::scan::{Choice, Sources};
+use crate::scan::{Choice, FilePiece, Sources};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
+use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use std::sync::Arc;
+use warpline_storage::TimeRange;
 use warpline_storage::model::FieldType;
 
 #[derive(Debug, Default)]
@@ -54,7 +58,12 @@ fn plan(
     let columns = [0].iter().chain(tags).chain(fields).copied().collect();
     let times = question.time_filters();
     let filters: Vec<Expr> = question.filters.iter().chain(&times).cloned().collect();
-    let sources = Sources::new(table, &stored, session, columns, &filters)?;
+    let wanted = session.config().get_extension::<UseRollups>().is_none_or(|wanted| wanted.0);
+    let route = Route::of(question, wanted);
+    let mut sources = Sources::new(table, &stored, session, columns, &filters)?;
+    if !route.tiers.is_empty() {
+        sources.keep_within(&route.raw);
+    }
     let pieces = sources.pieces()?;
     let bucket = match question.bucket() {
         None => None,
@@ -68,12 +77,59 @@ fn plan(
         bucket,
         opener: sources.reader().opener(),
         files: pieces.files,
+        tiers: tiers(question, &route, session)?,
+        raw: route.raw,
         stored: Arc::clone(&stored),
         reading,
         inputs,
         schema,
     };
     Ok(DownsampleExec::new(work, pieces.plans))
+}
+
+fn tiers(question: &Question, route: &Route, session: &dyn Session) -> Result<Vec<TierWork>> {
+    let work = route.tiers.iter().map(|(place, ranges)| {
+        let tier = &question.table.tiers[*place];
+        let schema = &tier.table.schema;
+        let Some(plan) = RolledPlan::of(question, tier) else {
+            return internal_err!("a route leads to a tier that cannot answer");
+        };
+        let named = |name: &str| schema.column_names().position(|own| own == name);
+        let raw = question.table.schema.column_names().collect::<Vec<_>>();
+        let group: Vec<usize> = question.group_tags().filter_map(|tag| named(raw[tag])).collect();
+        let columns = group.iter().copied().chain(plan.columns());
+        let choice = Choice::of(schema, &question.filters, columns, session)?;
+        let stored = schema.arrow();
+        let sources = Sources::new(&tier.table, &stored, session, vec![0], &[])?;
+        let pieces = sources.pieces()?.files.into_iter();
+        let place = |tag: &usize| choice.tags.iter().position(|known| known == tag);
+        let reading = Reading {
+            identity: schema.identity.len(),
+            group: group.iter().filter_map(place).collect(),
+            by_series: false,
+            choice,
+        };
+        Ok(TierWork {
+            tier: tier.tier,
+            opener: sources.reader().opener(),
+            files: within(pieces, ranges),
+            ranges: ranges.clone(),
+            plan: plan.placed(&reading.choice.fields),
+            stored: Arc::clone(&stored),
+            reading,
+        })
+    });
+    work.collect()
+}
+
+/// The files with times in `ranges`, and which of their times these are.
+fn within(files: impl Iterator<Item = FilePiece>, ranges: &[TimeRange]) -> Vec<FilePiece> {
+    let own = files.map(|piece| {
+        let times = common(&piece.ranges, ranges);
+        let ranges = common(&[piece.file.times], &times);
+        FilePiece { ranges, ..piece }
+    });
+    own.filter(|piece| !piece.ranges.is_empty()).collect()
 }
 
 fn inputs(question: &Question, reading: &Reading) -> Arc<[InputPlan]> {

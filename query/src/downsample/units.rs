@@ -25,8 +25,8 @@ pub(super) struct OpenFile {
 /// Work for one thread.
 #[derive(Clone, Debug)]
 pub(super) enum Unit {
-    /// One of several parts of a row group.
-    Rows { file: Arc<OpenFile>, row_group: usize, part: usize, parts: usize },
+    /// One of several parts of a row group, of the table or of one of its tiers.
+    Rows { file: Arc<OpenFile>, row_group: usize, part: usize, parts: usize, tier: Option<usize> },
     /// A partition of a plan, whose batches are in stored types.
     Plan { plan: Arc<dyn ExecutionPlan>, partition: usize },
 }
@@ -36,6 +36,7 @@ pub(super) async fn units_of(
     files: &[FilePiece],
     opener: &ChunkOpener,
     choice: &Choice,
+    tier: Option<usize>,
 ) -> Result<Vec<Unit>> {
     let files_open = futures::stream::iter(files.iter().cloned())
         .map(|piece| async move {
@@ -43,16 +44,16 @@ pub(super) async fn units_of(
             Ok::<_, DataFusionError>(Arc::new(OpenFile { file, ranges: piece.ranges }))
         })
         .buffered(FILES_AHEAD);
-    let units = files_open.map_ok(|file| units_of_file(&file, choice));
+    let units = files_open.map_ok(|file| units_of_file(&file, choice, tier));
     Ok(units.try_collect::<Vec<_>>().await?.concat())
 }
 
-fn units_of_file(file: &Arc<OpenFile>, choice: &Choice) -> Vec<Unit> {
+fn units_of_file(file: &Arc<OpenFile>, choice: &Choice, tier: Option<usize>) -> Vec<Unit> {
     let row_groups = file.file.footer().row_groups().iter().enumerate();
     let holding = row_groups.filter(|(_, group)| can_hold(group, &file.ranges, &choice.wanted));
     let units = holding.flat_map(|(row_group, _)| {
         let parts = (file.file.rows(row_group) / UNIT_ROWS).max(1);
-        let unit = move |part| Unit::Rows { file: Arc::clone(file), row_group, part, parts };
+        let unit = move |part| Unit::Rows { file: Arc::clone(file), row_group, part, parts, tier };
         (0..parts).map(unit)
     });
     units.collect()

@@ -37,6 +37,8 @@ pub(crate) struct Sources<'a> {
     asked: TimeRange,
     files: Vec<&'a Arc<DataFile>>,
     boxes: Vec<TimeRange>,
+    /// What is read of the asked times.
+    kept: Vec<TimeRange>,
     state: &'a dyn Session,
     /// Filters that say more than `asked`.
     rest: Vec<Expr>,
@@ -89,11 +91,21 @@ impl<'a> Sources<'a> {
             asked,
             files,
             boxes,
+            kept: vec![asked],
             state,
             rest,
             key_filter,
             keyed,
         })
+    }
+
+    /// Leaves out what lies outside `ranges`, which are disjoint and ascending; resolved and
+    /// buffered rows may still come from there.
+    pub(crate) fn keep_within(&mut self, ranges: &[TimeRange]) {
+        self.files.retain(|file| meets_any(file.times, ranges));
+        let inside = |own: &TimeRange| ranges.iter().filter_map(|r| r.overlap(*own)).collect();
+        self.boxes = self.boxes.iter().flat_map(|own| -> Vec<_> { inside(own) }).collect();
+        self.kept = ranges.to_vec();
     }
 
     /// Everything as one plan.
@@ -160,7 +172,10 @@ impl<'a> Sources<'a> {
         let rest = outside(&self.boxes, self.asked);
         let piece = |file: &Arc<DataFile>, ranges: &[TimeRange]| FilePiece {
             file: Arc::clone(file),
-            ranges: ranges.to_vec(),
+            ranges: ranges
+                .iter()
+                .flat_map(|own| self.kept.iter().filter_map(|kept| kept.overlap(*own)))
+                .collect(),
         };
         let free = self.free().into_iter().map(|file| piece(file, &whole));
         let partly = self.partly().into_iter().map(|file| piece(file, &rest));

@@ -8,5 +8,6 @@ mod fixture;
 mod latest;
 mod oracle;
 mod plans;
+mod rollups;
 mod slt;
 mod store;
