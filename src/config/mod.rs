@@ -5,9 +5,11 @@
 //! of section `s` named `k` has the variable `WARPLINE_S_K`.
 
 mod environment;
+mod maintenance;
 mod units;
 
-pub use units::{ByteSize, Span};
+pub use maintenance::{MaintenanceConfig, RetentionConfig};
+pub use units::{ByteSize, Keep, Span};
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -25,6 +27,8 @@ pub struct Config {
     pub server: ServerConfig,
     pub store: StoreConfig,
     pub storage: StorageConfig,
+    pub maintenance: MaintenanceConfig,
+    pub retention: RetentionConfig,
     pub limits: LimitsConfig,
     pub query: QueryConfig,
 }
@@ -128,6 +132,7 @@ impl Config {
         options.flush_interval = self.storage.flush_interval.0;
         options.segment_bytes = self.storage.segment_size.0;
         options.future_limit = self.storage.future_limit.0;
+        options.maintenance = self.maintenance.options(&self.retention);
         options.limits.tables = self.limits.tables;
         options.limits.columns = self.limits.columns;
         options.limits.series = self.limits.series;

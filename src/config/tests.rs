@@ -65,6 +65,35 @@ fn only_loopback_is_listened_on() {
 }
 
 #[test]
+fn rows_are_kept_as_long_as_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().display();
+    let text = format!(
+        "[server]\ndata = {:?}\n[maintenance]\nfile_size = \"1MiB\"\n[retention]\nminute = \"30d\"\n[retention.tables]\njobs = \"forever\"",
+        data.to_string()
+    );
+    let options = |variables: &[(&str, &str)]| {
+        let config = of(&text, variables).expect("a configuration");
+        config.storage_options().expect("a folder").maintenance
+    };
+    let (day, kept) = (std::time::Duration::from_hours(24), options(&[]));
+    assert_eq!(kept.file_size, 1 << 20);
+    assert_eq!(kept.retention.raw, Some(14 * day));
+    assert_eq!((kept.retention.minute, kept.retention.hour), (Some(30 * day), None));
+    assert_eq!(kept.retention.tables.get("jobs"), Some(&None));
+    let variables = [
+        ("WARPLINE_RETENTION_RAW", "forever"),
+        ("WARPLINE_RETENTION_TABLES", "{ gpu = \"2d\" }"),
+        ("WARPLINE_MAINTENANCE_BACKGROUND", "false"),
+    ];
+    let kept = options(&variables);
+    assert_eq!((kept.retention.raw, kept.background), (None, false));
+    assert_eq!(kept.retention.tables.get("gpu"), Some(&Some(2 * day)));
+    let error = of("", &[("WARPLINE_RETENTION_RAW", "long")]).expect_err("no length");
+    assert!(error.contains("WARPLINE_RETENTION_RAW") && error.contains("forever"), "{error}");
+}
+
+#[test]
 fn store_options_are_not_printed() {
     let text = "[store.options]\naws_secret_access_key = \"hush\"";
     let config = of(text, &[]).expect("a configuration");

@@ -1,0 +1,76 @@
+//! Sections `maintenance` and `retention`: what merges may cost, and how long rows are kept.
+
+use super::{ByteSize, Keep, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use warpline_storage::{MaintenanceOptions, Retention};
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// What keeps tables small and fast behind the back of those who write and read.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MaintenanceConfig {
+    /// Whether it happens by itself.
+    pub background: bool,
+    pub interval: Span,
+    pub merge_memory: ByteSize,
+    pub file_size: ByteSize,
+    pub delete_after: Span,
+}
+
+/// How long rows are kept, by days of their time: of raw tables, of the tiers of minutes and of
+/// hours, and of single tables by name.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    pub raw: Keep,
+    pub minute: Keep,
+    pub hour: Keep,
+    pub tables: BTreeMap<String, Keep>,
+}
+
+impl MaintenanceConfig {
+    /// Both sections as the storage room takes them.
+    pub(super) fn options(&self, retention: &RetentionConfig) -> MaintenanceOptions {
+        let tables = retention.tables.iter().map(|(name, keep)| (name.clone(), keep.0));
+        MaintenanceOptions {
+            background: self.background,
+            interval: self.interval.0,
+            merge_memory: self.merge_memory.0,
+            file_size: self.file_size.0,
+            delete_after: self.delete_after.0,
+            retention: Retention {
+                raw: retention.raw.0,
+                minute: retention.minute.0,
+                hour: retention.hour.0,
+                tables: tables.collect(),
+            },
+        }
+    }
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        let options = MaintenanceOptions::default();
+        Self {
+            background: options.background,
+            interval: Span(options.interval),
+            merge_memory: ByteSize(options.merge_memory),
+            file_size: ByteSize(options.file_size),
+            delete_after: Span(options.delete_after),
+        }
+    }
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self {
+            raw: Keep(Some(14 * DAY)),
+            minute: Keep(Some(400 * DAY)),
+            hour: Keep(None),
+            tables: BTreeMap::new(),
+        }
+    }
+}
