@@ -83,7 +83,8 @@ pub(crate) fn run(options: &IngestOptions) -> Result<Report, Failure> {
 
 fn measure(binary: &Path, gpus: u32, options: &IngestOptions) -> Result<Run, Failure> {
     let flush = Setting::new("storage.flush_interval", &options.flush_interval);
-    let server = Server::start(binary, options.dir.as_deref(), vec![flush])?;
+    let keep = Setting::new("retention.raw", "forever");
+    let server = Server::start(binary, options.dir.as_deref(), vec![flush, keep])?;
     let (cpu, memory_at_rest) = (server.cpu_seconds()?, server.memory()?.now);
     let begun = Instant::now();
     let sent = simulator::stream(binary, &server.url(), gpus, &options.load)?;

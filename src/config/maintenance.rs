@@ -1,52 +1,58 @@
-//! The settings of what a server does behind the back of those who write and read.
+//! Sections `maintenance` and `retention`: what merges may cost, and how long rows are kept.
 
-use super::{ByteSize, Span};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use super::{ByteSize, Keep, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::time::Duration;
 use warpline_ingest::dictionary::{Dictionary, Kind};
 use warpline_storage::rollup::FieldKinds;
 use warpline_storage::{MaintenanceOptions, Retention};
 
-/// Merges, rollups and the deletion of files.
+const DAY: Duration = Duration::from_hours(24);
+
+/// What keeps tables small and fast behind the back of those who write and read.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MaintenanceConfig {
     /// Whether it happens by itself.
     pub background: bool,
+    /// Whether tables get rollups where their rows are dense enough.
     pub rollups: bool,
+    pub interval: Span,
     pub merge_memory: ByteSize,
     pub file_size: ByteSize,
     pub delete_after: Span,
 }
 
-/// How long rows are kept.
+/// How long rows are kept, by days of their time: of raw tables, of the tiers of minutes and of
+/// hours, and of single tables by name.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {
     pub raw: Keep,
     pub minute: Keep,
     pub hour: Keep,
-    /// Tables, and tables of rollups, that are kept for another time.
     pub tables: BTreeMap<String, Keep>,
 }
 
-/// A length of time, or for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep(pub Option<Duration>);
-
 impl MaintenanceConfig {
-    /// The options of storage, with what the dictionary knows of fields.
+    /// Both sections as the storage room takes them.
     pub(super) fn options(&self, retention: &RetentionConfig) -> MaintenanceOptions {
+        let tables = retention.tables.iter().map(|(name, keep)| (name.clone(), keep.0));
         MaintenanceOptions {
             background: self.background,
             rollups: self.rollups,
+            kinds: kinds(&Dictionary::builtin()),
+            interval: self.interval.0,
             merge_memory: self.merge_memory.0,
             file_size: self.file_size.0,
             delete_after: self.delete_after.0,
-            retention: retention.options(),
-            kinds: kinds(&Dictionary::builtin()),
+            retention: Retention {
+                raw: retention.raw.0,
+                minute: retention.minute.0,
+                hour: retention.hour.0,
+                tables: tables.collect(),
+            },
         }
     }
 }
@@ -60,24 +66,13 @@ fn kinds(dictionary: &Dictionary) -> FieldKinds {
     FieldKinds::new(of(|kind| kind == Kind::Counter), of(|kind| kind != Kind::Counter))
 }
 
-impl RetentionConfig {
-    fn options(&self) -> Retention {
-        let tables = self.tables.iter().map(|(name, keep)| (name.clone(), keep.0));
-        Retention {
-            raw: self.raw.0,
-            minute: self.minute.0,
-            hour: self.hour.0,
-            tables: tables.collect(),
-        }
-    }
-}
-
 impl Default for MaintenanceConfig {
     fn default() -> Self {
         let options = MaintenanceOptions::default();
         Self {
             background: options.background,
             rollups: options.rollups,
+            interval: Span(options.interval),
             merge_memory: ByteSize(options.merge_memory),
             file_size: ByteSize(options.file_size),
             delete_after: Span(options.delete_after),
@@ -87,34 +82,11 @@ impl Default for MaintenanceConfig {
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        let days = |days: u64| Keep(Some(Duration::from_hours(24 * days)));
-        Self { raw: days(14), minute: days(400), hour: Keep(None), tables: BTreeMap::new() }
-    }
-}
-
-impl FromStr for Keep {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "forever" {
-            return Ok(Self(None));
-        }
-        let span: Span = text.parse().map_err(|error| format!("{error}, or forever"))?;
-        Ok(Self(Some(span.0)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Keep {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-impl Serialize for Keep {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            None => serializer.serialize_str("forever"),
-            Some(time) => Span(time).serialize(serializer),
+        Self {
+            raw: Keep(Some(14 * DAY)),
+            minute: Keep(Some(400 * DAY)),
+            hour: Keep(None),
+            tables: BTreeMap::new(),
         }
     }
 }

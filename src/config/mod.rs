@@ -8,8 +8,8 @@ mod environment;
 mod maintenance;
 mod units;
 
-pub use maintenance::{Keep, MaintenanceConfig, RetentionConfig};
-pub use units::{ByteSize, Span};
+pub use maintenance::{MaintenanceConfig, RetentionConfig};
+pub use units::{ByteSize, Keep, Span};
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

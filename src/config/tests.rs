@@ -1,8 +1,7 @@
 //! What a file, a variable and a wrong key do to a configuration.
 
-use super::{ByteSize, Config, Keep, Loopback};
+use super::{ByteSize, Config, Loopback};
 use std::path::Path;
-use std::time::Duration;
 
 fn of(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -26,17 +25,6 @@ fn variables_override_the_file() {
     assert_eq!(config.storage.memory, ByteSize(64 << 20));
     assert_eq!(config.storage.flush_size, ByteSize(1 << 20));
     assert_eq!((config.limits.tables, config.limits.series), (7, 9));
-}
-
-#[test]
-fn rows_are_kept_for_a_time_or_for_ever() {
-    let text = "[retention]\nraw = \"2d\"\n[retention.tables]\nnode = \"forever\"";
-    let config = of(text, &[("WARPLINE_RETENTION_MINUTE", "forever")]).expect("a configuration");
-    assert_eq!(config.retention.raw, Keep(Some(Duration::from_hours(48))));
-    assert_eq!(config.retention.minute, Keep(None));
-    assert_eq!(config.retention.tables["node"], Keep(None));
-    let error = of("", &[("WARPLINE_RETENTION_RAW", "long")]).expect_err("no duration");
-    assert!(error.contains("forever"), "{error}");
 }
 
 #[test]
@@ -74,6 +62,35 @@ fn only_loopback_is_listened_on() {
     assert!(refused.contains("loopback"), "{refused}");
     assert!("192.168.1.4:7480".parse::<Loopback>().is_err());
     assert!("7480".parse::<Loopback>().is_err());
+}
+
+#[test]
+fn rows_are_kept_as_long_as_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().display();
+    let text = format!(
+        "[server]\ndata = {:?}\n[maintenance]\nfile_size = \"1MiB\"\n[retention]\nminute = \"30d\"\n[retention.tables]\njobs = \"forever\"",
+        data.to_string()
+    );
+    let options = |variables: &[(&str, &str)]| {
+        let config = of(&text, variables).expect("a configuration");
+        config.storage_options().expect("a folder").maintenance
+    };
+    let (day, kept) = (std::time::Duration::from_hours(24), options(&[]));
+    assert_eq!(kept.file_size, 1 << 20);
+    assert_eq!(kept.retention.raw, Some(14 * day));
+    assert_eq!((kept.retention.minute, kept.retention.hour), (Some(30 * day), None));
+    assert_eq!(kept.retention.tables.get("jobs"), Some(&None));
+    let variables = [
+        ("WARPLINE_RETENTION_RAW", "forever"),
+        ("WARPLINE_RETENTION_TABLES", "{ gpu = \"2d\" }"),
+        ("WARPLINE_MAINTENANCE_BACKGROUND", "false"),
+    ];
+    let kept = options(&variables);
+    assert_eq!((kept.retention.raw, kept.background), (None, false));
+    assert_eq!(kept.retention.tables.get("gpu"), Some(&Some(2 * day)));
+    let error = of("", &[("WARPLINE_RETENTION_RAW", "long")]).expect_err("no length");
+    assert!(error.contains("WARPLINE_RETENTION_RAW") && error.contains("forever"), "{error}");
 }
 
 #[test]

@@ -13,6 +13,12 @@ pub struct ByteSize(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
+/// How long rows are kept: a length of time, or `None` for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep(pub Option<Duration>);
+
+const FOREVER: &str = "forever";
+
 const SIZES: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -50,6 +56,22 @@ impl FromStr for Span {
     }
 }
 
+impl FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == FOREVER {
+            return Ok(Self(None));
+        }
+        match text.parse() {
+            Ok(Span(Duration::ZERO)) | Err(_) => {
+                Err(format!("{text:?} says not how long to keep: write 14d, 36h or {FOREVER}"))
+            }
+            Ok(Span(length)) => Ok(Self(Some(length))),
+        }
+    }
+}
+
 /// `1.5h` in the smallest unit; the first unit whose name ends the text counts.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) =
@@ -68,6 +90,15 @@ impl fmt::Display for ByteSize {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         whole(self.0.as_millis() as u64, &SPANS[1..], f, "ms")
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => f.write_str(FOREVER),
+            Some(length) => Span(length).fmt(f),
+        }
     }
 }
 
@@ -107,6 +138,18 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Keep {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl Serialize for ByteSize {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -121,7 +164,7 @@ impl Serialize for Span {
 
 #[cfg(test)]
 mod tests {
-    use super::{ByteSize, Span};
+    use super::{ByteSize, Keep, Span};
     use std::time::Duration;
 
     #[test]
@@ -143,5 +186,15 @@ mod tests {
         }
         assert_eq!(Span(Duration::from_mins(90)).to_string(), "90m");
         assert!("10".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn what_is_kept_has_an_end_or_none() {
+        assert_eq!("14d".parse(), Ok(Keep(Some(Duration::from_hours(14 * 24)))));
+        assert_eq!("forever".parse(), Ok(Keep(None)));
+        assert_eq!(Keep(Some(Duration::from_hours(48))).to_string(), "2d");
+        for wrong in ["0s", "never", ""] {
+            assert!(wrong.parse::<Keep>().is_err(), "{wrong}");
+        }
     }
 }

@@ -36,7 +36,10 @@ Examples:
   warpline import --table port --time at --identity device,port --types in_ratio='decimal(9,2)' *.parquet
 
 Every column without a role becomes a field: int64 where all its values are whole numbers,
-float64 otherwise. Text belongs to --identity (which thing) or --attributes (what is known of it).";
+float64 otherwise. Text belongs to --identity (which thing) or --attributes (what is known of it).
+
+A server refuses rows older than it keeps them (14 days): for older data start it with
+  WARPLINE_RETENTION_RAW=forever warpline serve";
 
 /// Blocks that may wait for the network while the next ones are made.
 const BLOCKS_AHEAD: usize = 16;

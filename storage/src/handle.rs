@@ -10,7 +10,7 @@ use crate::error::{ErrorKind, StorageError};
 use crate::flush::Flusher;
 use crate::maintenance::{Maintenance, Merged, now};
 use crate::metrics::{Counters, Metrics};
-use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence};
+use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence, Timestamp};
 use crate::snapshot::{Snapshot, TimeRange};
 use crate::state::State;
 use crate::table::Tables;
@@ -56,7 +56,7 @@ struct Shared {
     flusher: AsyncMutex<Flusher>,
     maintenance: Arc<Maintenance>,
     /// Wakes the background flush.
-    flush_wanted: Notify,
+    flush_wanted: Arc<Notify>,
     /// Why the store stopped taking rows, once it has.
     failure: Arc<OnceLock<StorageError>>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
@@ -90,6 +90,26 @@ impl Storage {
         let kept = self.shared.options.maintenance.retention.longest();
         let first = kept.map_or(0, |kept| now().saturating_sub(micros(kept)).max(0));
         TimeRange { first, last }
+    }
+
+    /// Why rows of a time outside [`Storage::accepted_times`] are refused, and what to set.
+    pub fn why_refused(&self, time: Timestamp) -> String {
+        let options = &self.shared.options;
+        if time > self.accepted_times().last {
+            return format!(
+                "time {time} (microseconds) is more than {:?} ahead of the server's clock \
+                 (storage.future_limit)",
+                options.future_limit
+            );
+        }
+        match options.maintenance.retention.longest() {
+            Some(kept) if time >= 0 => format!(
+                "time {time} (microseconds) is longer ago than the {} days that the server keeps \
+                 rows: set retention.raw of the server to more, or to \"forever\"",
+                kept.as_secs_f64() / 86_400.0
+            ),
+            _ => format!("time {time} (microseconds) is before 1970"),
+        }
     }
 
     /// Hands a batch to the writer, waiting while the memory budget is spent. That the batch is
@@ -224,12 +244,16 @@ impl Shared {
     async fn sync(&self) -> Result<(), StorageError> {
         let (done, synced) = oneshot::channel();
         self.send(Command::Sync(done)).await?;
-        synced.await.map_err(|_| self.stopped())
+        synced.await.map_err(|_| self.stopped())?
     }
 
-    /// Commits everything appended before, rows that still wait for the writer included.
+    /// Commits everything appended before, rows that still wait for the writer included. Where
+    /// the log's disk is full, what is durable is committed all the same: that makes room.
     async fn flush_all(&self) -> Result<(), StorageError> {
-        self.sync().await?;
+        let synced = self.sync().await;
+        if synced.as_ref().is_err_and(|error| error.kind() != ErrorKind::Retry) {
+            return synced;
+        }
         let mut flusher = self.flusher.lock().await;
         self.check()?;
         let covered: Position = match flusher.flush().await {
@@ -242,7 +266,8 @@ impl Shared {
                 return Err(error);
             }
         };
-        self.send(Command::Covered(covered)).await
+        self.send(Command::Covered(covered)).await?;
+        synced
     }
 
     /// Flushes when wanted and every `flush_interval`; after a failure again, ever more slowly.

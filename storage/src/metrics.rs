@@ -4,7 +4,7 @@ use crate::log::Entry;
 use crate::model::{Block, Timestamp};
 use crate::snapshot::{DataFile, Level};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// What happened since the store was opened, and what it holds now.
@@ -20,6 +20,8 @@ pub struct Metrics {
     /// Bytes of log on disk now.
     pub log_bytes: u64,
     pub log_syncs: u64,
+    /// Whether the log waits for room on its disk.
+    pub log_full: bool,
     /// Bytes of rows in memory now, those that only a running query holds included.
     pub buffer_bytes: u64,
     /// Bytes of the newest rows of series in files, kept for `latest`.
@@ -84,6 +86,7 @@ pub(crate) struct Counters {
     pub(crate) duplicate_batches: AtomicU64,
     pub(crate) log_bytes: AtomicU64,
     pub(crate) log_syncs: AtomicU64,
+    pub(crate) log_full: AtomicBool,
     pub(crate) flushes: AtomicU64,
     pub(crate) flush_failures: AtomicU64,
     pub(crate) flushed_rows: AtomicU64,
@@ -120,6 +123,7 @@ impl Counters {
             duplicate_batches: self.duplicate_batches.load(Relaxed),
             log_bytes: self.log_bytes.load(Relaxed),
             log_syncs: self.log_syncs.load(Relaxed),
+            log_full: self.log_full.load(Relaxed),
             flushes: self.flushes.load(Relaxed),
             flush_failures: self.flush_failures.load(Relaxed),
             flushed_rows: self.flushed_rows.load(Relaxed),

@@ -4,10 +4,13 @@
 //! While one group is being synced the next one gathers in the channel, so that a sync serves
 //! everything that arrived meanwhile. A row is acknowledged after its sync and is in the buffer
 //! before its acknowledgement goes out.
+//!
+//! While the log's disk is full, what was staged stays staged, nothing more is, and nothing is
+//! acknowledged; a flush is asked for, since what it covers frees segments.
 
 use crate::buffer::Reservation;
-use crate::error::StorageError;
-use crate::log::{Entry, Log};
+use crate::error::{ErrorKind, StorageError};
+use crate::log::{Entry, Group, Log};
 use crate::metrics::Counters;
 use crate::model::{Batch, Position};
 use crate::state::State;
@@ -16,7 +19,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 /// A group is synced once it holds this much, even if more is waiting.
 const GROUP_BYTES: usize = 512 << 10;
@@ -25,6 +29,8 @@ const GROUP_BYTES: usize = 512 << 10;
 const SYNC_INTERVAL: Duration = Duration::from_millis(1);
 const BUSY_SYNC_INTERVAL: Duration = Duration::from_millis(8);
 const BUSY_GROUP_BYTES: usize = 64 << 10;
+/// How often a full disk is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -33,7 +39,7 @@ pub(crate) enum Command {
         memory: Reservation,
     },
     /// Answered when everything sent before is durable.
-    Sync(oneshot::Sender<()>),
+    Sync(oneshot::Sender<Result<(), StorageError>>),
     /// The tables cover the log up to here.
     Covered(Position),
 }
@@ -46,7 +52,10 @@ pub(crate) struct Writer {
     counters: Arc<Counters>,
     /// Memory of the staged batches, in their order.
     staged: VecDeque<Reservation>,
-    syncs: Vec<oneshot::Sender<()>>,
+    syncs: Vec<oneshot::Sender<Result<(), StorageError>>>,
+    /// Batches that came while the disk was full, in their order.
+    held: VecDeque<Command>,
+    flush_wanted: Arc<Notify>,
     last_sync: Instant,
     last_group_bytes: usize,
 }
@@ -57,26 +66,43 @@ impl Writer {
         commands: mpsc::Receiver<Command>,
         state: Arc<Mutex<State>>,
         counters: Arc<Counters>,
+        flush_wanted: Arc<Notify>,
     ) -> Self {
-        let (staged, syncs) = (VecDeque::new(), Vec::new());
+        let (staged, syncs, held) = Default::default();
         let last_sync = Instant::now();
         counters.log_bytes.store(log.bytes(), Relaxed);
-        Self { log, commands, state, counters, staged, syncs, last_sync, last_group_bytes: 0 }
+        Self {
+            log,
+            commands,
+            state,
+            counters,
+            staged,
+            syncs,
+            held,
+            flush_wanted,
+            last_sync,
+            last_group_bytes: 0,
+        }
     }
 
     /// Runs until every sender has gone, then makes the rest durable. Returns early on the first
     /// failure of the log: nothing is acknowledged after it.
     pub(crate) fn run(&mut self) -> Result<(), StorageError> {
-        while let Some(command) = self.commands.blocking_recv() {
+        while let Some(command) = self.next() {
             self.take(command)?;
             self.wait_for_company();
             while self.log.staged_bytes() < GROUP_BYTES {
-                let Ok(command) = self.commands.try_recv() else { break };
+                let held = self.held.pop_front();
+                let Some(command) = held.or_else(|| self.commands.try_recv().ok()) else { break };
                 self.take(command)?;
             }
             self.commit()?;
         }
         Ok(())
+    }
+
+    fn next(&mut self) -> Option<Command> {
+        self.held.pop_front().or_else(|| self.commands.blocking_recv())
     }
 
     fn wait_for_company(&self) {
@@ -112,7 +138,7 @@ impl Writer {
     fn commit(&mut self) -> Result<(), StorageError> {
         if self.log.staged_bytes() > 0 {
             self.last_group_bytes = self.log.staged_bytes();
-            let group = self.log.commit()?;
+            let group = self.commit_when_there_is_room()?;
             self.last_sync = Instant::now();
             self.counters.log_syncs.fetch_add(1, Relaxed);
             self.publish(group.entries);
@@ -120,9 +146,48 @@ impl Writer {
         self.counters.log_bytes.store(self.log.bytes(), Relaxed);
         for done in self.syncs.drain(..) {
             // The asker may have gone; its rows are durable all the same.
-            let _ = done.send(());
+            let _ = done.send(Ok(()));
         }
         Ok(())
+    }
+
+    fn commit_when_there_is_room(&mut self) -> Result<Group, StorageError> {
+        loop {
+            match self.log.commit() {
+                Err(error) if error.kind() == ErrorKind::Retry => {
+                    if !self.counters.log_full.swap(true, Relaxed) {
+                        tracing::warn!(%error, "nothing is acknowledged until there is room");
+                    }
+                    self.wait_for_room(error)?;
+                }
+                outcome => {
+                    if self.counters.log_full.swap(false, Relaxed) {
+                        tracing::info!("the log goes on");
+                    }
+                    return outcome;
+                }
+            }
+        }
+    }
+
+    /// Frees what is covered, and tells those who wait for a sync that there is none. Batches
+    /// are held: their memory counts against the budget, so there are not many.
+    fn wait_for_room(&mut self, full: StorageError) -> Result<(), StorageError> {
+        self.flush_wanted.notify_one();
+        std::thread::sleep(FULL_PAUSE);
+        let told = || StorageError::new(ErrorKind::Retry, full.to_string());
+        for waiting in self.syncs.drain(..) {
+            let _ = waiting.send(Err(told()));
+        }
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Sync(done)) => drop(done.send(Err(told()))),
+                Ok(Command::Covered(position)) => self.forget(position),
+                Ok(append @ Command::Append { .. }) => self.held.push_back(append),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(full),
+            }
+        }
     }
 
     fn publish(&mut self, entries: Vec<Entry>) {

@@ -138,8 +138,9 @@ async fn clients_agree_with_what_was_sent() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    let flushing = [("WARPLINE_STORAGE_FLUSH_INTERVAL", "1s")];
-    let mut server = Server::start(&data, &flushing).await;
+    let settings =
+        [("WARPLINE_STORAGE_FLUSH_INTERVAL", "1s"), ("WARPLINE_RETENTION_RAW", "forever")];
+    let mut server = Server::start(&data, &settings).await;
     let facts = feed(&server).await;
     let file = folder.path().join("facts.json");
     std::fs::write(&file, facts.json().to_string()).expect("a written file");

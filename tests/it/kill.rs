@@ -12,20 +12,20 @@ use url::Url;
 const WORK: &str = "WARPLINE_TEST_PRODUCER";
 
 /// A random moment between two waits; every run of the test has other moments.
-fn moment(shortest: u64, longest: u64) -> Duration {
+pub(crate) fn moment(shortest: u64, longest: u64) -> Duration {
     let random = uuid::Uuid::new_v4().as_u128() as u64;
     Duration::from_millis(shortest + random % (longest - shortest))
 }
 
 /// Every frame up to `acknowledged` is in the answer, whole.
-fn check_acknowledged(server: &Server, acknowledged: u64) {
+pub(crate) fn check_acknowledged(server: &Server, acknowledged: u64) {
     let counted =
         server.number(&format!("SELECT count(*) FROM {TABLE} WHERE frame <= {acknowledged}"));
     assert_eq!(counted, (acknowledged * ROWS).cast_signed(), "rows of acknowledged frames");
 }
 
 /// Exactly the frames up to `last`, in SQL and in the files.
-async fn check_all(server: &mut Server, data: &Path, last: u64) {
+pub(crate) async fn check_all(server: &mut Server, data: &Path, last: u64) {
     let rows = (last * ROWS).cast_signed();
     let asked = format!("SELECT count(*), sum(frame), count(DISTINCT frame) FROM {TABLE}");
     let wanted = [rows.to_string(), audit::sum_of_frames(last).to_string(), last.to_string()];

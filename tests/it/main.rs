@@ -7,3 +7,6 @@ mod house;
 mod import;
 mod kill;
 mod server;
+mod torture;
+mod torture_disk;
+mod torture_store;

@@ -4,7 +4,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use url::Url;
 use warpline_storage::{Storage, StorageOptions};
@@ -12,10 +12,11 @@ use warpline_storage::{Storage, StorageOptions};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_warpline");
 
 /// Settings under which a short test sees many flushes and segments.
-pub(crate) const RESTLESS: [(&str, &str); 3] = [
+pub(crate) const RESTLESS: [(&str, &str); 4] = [
     ("WARPLINE_STORAGE_FLUSH_INTERVAL", "200ms"),
     ("WARPLINE_STORAGE_FLUSH_SIZE", "256KiB"),
     ("WARPLINE_STORAGE_SEGMENT_SIZE", "1MiB"),
+    ("WARPLINE_RETENTION_RAW", "forever"),
 ];
 
 /// How long a server may take to be ready, on a machine that compiles beside it.
@@ -42,6 +43,12 @@ impl Server {
 
     /// Starts it again on the same folder and ports.
     pub(crate) async fn restart(&mut self) {
+        self.launch();
+        self.ready().await;
+    }
+
+    /// The same without waiting until it is ready.
+    pub(crate) fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.log()).expect("a log file");
         let child = Command::new(BINARY)
@@ -50,8 +57,6 @@ impl Server {
             .arg(&self.data)
             .args(["--listen", &format!("127.0.0.1:{}", self.http)])
             .args(["--postgres", &format!("127.0.0.1:{}", self.postgres)])
-            // Fixtures have times of their own.
-            .env("WARPLINE_RETENTION_RAW", "forever")
             .envs(self.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -59,7 +64,6 @@ impl Server {
             .spawn()
             .expect("the binary starts");
         self.child = Some(child);
-        self.ready().await;
     }
 
     async fn ready(&mut self) {
@@ -99,6 +103,13 @@ impl Server {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("a living child");
         child.wait().expect("its status");
+    }
+
+    /// Waits until the server ends by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it runs");
+        let waited = tokio::task::spawn_blocking(move || child.wait());
+        waited.await.expect("a thread").expect("its status")
     }
 
     /// SIGTERM; the server must end well by itself.

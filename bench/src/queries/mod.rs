@@ -104,7 +104,8 @@ pub(crate) fn run(options: &QueryOptions) -> Result<Report, Failure> {
 impl QueryOptions {
     fn settings(&self) -> Vec<Setting> {
         let flush = Setting::new("storage.flush_interval", &self.flush_interval);
-        [flush].into_iter().chain(self.set.iter().cloned()).collect()
+        let keep = Setting::new("retention.raw", "forever");
+        [flush, keep].into_iter().chain(self.set.iter().cloned()).collect()
     }
 
     fn asks(&self, query: &str) -> bool {

@@ -376,10 +376,7 @@ impl<'a> Session<'a> {
 
     fn report(&self, sequence: Sequence, number: u32, sent: &Layout, losses: &Losses) {
         if losses.rows > 0 {
-            let time = losses.time;
-            let text = format!(
-                "time {time} (microseconds) is before 1970, older than rows are kept (the server's `retention`), or further in the future than its `future_limit`"
-            );
+            let text = self.server.storage.why_refused(losses.time);
             let refusal = refusal(Reason::Time, sequence, number, text);
             self.add(Refusal { count: losses.rows, ..refusal });
         }

@@ -152,7 +152,14 @@ struct Parts {
 fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
     let (sender, commands) = mpsc::channel(WAITING_BATCHES);
     let failure: Arc<OnceLock<StorageError>> = Arc::default();
-    let mut writer = Writer::new(log, commands, parts.state.clone(), parts.counters.clone());
+    let flush_wanted = Arc::new(Notify::new());
+    let mut writer = Writer::new(
+        log,
+        commands,
+        parts.state.clone(),
+        parts.counters.clone(),
+        flush_wanted.clone(),
+    );
     let (failed, budget) = (failure.clone(), parts.budget.clone());
     let thread = std::thread::Builder::new().name("warpline-writer".into()).spawn(move || {
         if let Err(error) = writer.run() {
@@ -169,7 +176,7 @@ fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
         counters: parts.counters,
         commands: Mutex::new(Some(sender)),
         flusher: AsyncMutex::new(parts.flusher),
-        flush_wanted: Notify::new(),
+        flush_wanted,
         failure,
         writer: Mutex::new(Some(thread.expect("a thread can be started"))),
         maintenance: parts.maintenance,

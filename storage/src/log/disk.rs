@@ -1,7 +1,8 @@
 //! What the log asks of the disk, each step once and by name.
 //!
 //! Promises: a write is whole or an error; a sync that returned has reached the disk. Nothing is
-//! tried again: after a failed sync the kernel may have dropped the very pages it failed on.
+//! tried again: after a failed sync the kernel may have dropped the very pages it failed on. A full
+//! disk is told apart where it is met before any sync: the same step may then be taken again.
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -35,6 +36,33 @@ fn step(_step: Step) -> io::Result<()> {
 #[cfg(test)]
 fn step(step: Step) -> io::Result<()> {
     trace::step(step)
+}
+
+/// Why a step was not taken.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The disk has no room, and nothing has been lost: the step may be taken again.
+    Full(io::Error),
+    /// Nothing more can be relied on.
+    Broken(io::Error),
+}
+
+impl Failed {
+    /// Of a step that can be taken again, other than a sync.
+    pub(super) fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(error),
+            _ => Self::Broken(error),
+        }
+    }
+}
+
+impl From<Failed> for io::Error {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Full(error) | Failed::Broken(error) => error,
+        }
+    }
 }
 
 /// An open segment file.

@@ -8,7 +8,7 @@
 //! ```
 //! Promises: after `commit` returned, its batches survive `kill -9` and power loss; each comes back
 //! once; positions rise by one and are never given out twice. After a failed write or sync the log
-//! takes nothing more. One thread owns it; its calls block. docs/formats/log.md draws every byte.
+//! takes nothing more, but for a full disk: then the same commit may be tried again. One thread owns it; its calls block. docs/formats/log.md draws every byte.
 
 mod definition;
 mod disk;
@@ -28,6 +28,8 @@ pub(crate) use recovery::Recovery;
 
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{Batch, Layout, Position, ProducerId, Sequence};
+use bytes::Bytes;
+use disk::Failed;
 use folder::Folder;
 use format::Header;
 use group::Plan;
@@ -35,7 +37,6 @@ use layouts::LayoutTable;
 use producers::Producers;
 use segment::Segment;
 use std::collections::VecDeque;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -60,6 +61,10 @@ pub(crate) struct Log {
     open: Segment,
     staged: Vec<Batch>,
     staged_bytes: usize,
+    /// The group that found no room on the disk: no other may take its place.
+    pending: Option<(Bytes, Group)>,
+    /// The staged batches begin a new segment, whatever room the open one has.
+    must_roll: bool,
     next: Position,
     failed: bool,
 }
@@ -103,16 +108,23 @@ impl Log {
     }
 
     /// Makes the staged batches durable and gives them back over the log's own bytes. Without
-    /// staged batches the disk is left alone.
+    /// staged batches the disk is left alone. After an error of kind `Retry` the disk is full:
+    /// nothing of them is durable, and the call may be made again.
     pub(crate) fn commit(&mut self) -> Result<Group, StorageError> {
         self.check_usable()?;
-        if self.staged.is_empty() {
+        if self.staged.is_empty() && self.pending.is_none() {
             return Ok(Group::default());
         }
-        self.write_staged().map_err(|error| {
-            self.failed = true;
-            let what = "the write-ahead log could not be written and takes nothing more: mend the disk and restart";
-            StorageError::because(ErrorKind::Closed, what, error)
+        self.write_staged().map_err(|failed| match failed {
+            Failed::Full(error) => {
+                let what = "the disk of the write-ahead log is full";
+                StorageError::because(ErrorKind::Retry, what, error)
+            }
+            Failed::Broken(error) => {
+                self.failed = true;
+                let what = "the write-ahead log could not be written and takes nothing more: mend the disk and restart";
+                StorageError::because(ErrorKind::Closed, what, error)
+            }
         })
     }
 
@@ -175,25 +187,40 @@ impl Log {
         Ok(())
     }
 
-    fn write_staged(&mut self) -> io::Result<Group> {
-        let first = self.next - self.staged.len() as u64;
-        let mut plan = Plan::new(&self.staged, &mut self.layouts, self.open.seed());
-        if !self.open.takes(plan.length()) {
-            self.roll(first)?;
-            plan = Plan::new(&self.staged, &mut self.layouts, self.open.seed());
+    fn write_staged(&mut self) -> Result<Group, Failed> {
+        let (bytes, group) = match self.pending.take() {
+            Some(pending) => pending,
+            None => self.encode_staged()?,
+        };
+        if let Err(failed) = self.open.append(&bytes) {
+            self.pending = Some((bytes, group));
+            return Err(failed);
         }
-        let staged = std::mem::take(&mut self.staged);
-        self.staged_bytes = 0;
-        let (bytes, group) = plan.encode(staged, first, self.open.end(), self.open.seed());
-        self.open.append(&bytes)?;
         for entry in &group.entries {
             self.producers.settle(&entry.producer, entry.sequence);
         }
         Ok(group)
     }
 
+    /// The staged batches as the next group of the segment that takes it. A plan numbers new
+    /// layouts in the open segment, so one that did not go there must lead to another segment,
+    /// however often that is tried.
+    fn encode_staged(&mut self) -> Result<(Bytes, Group), Failed> {
+        let first = self.next - self.staged.len() as u64;
+        let mut plan = Plan::new(&self.staged, &mut self.layouts, self.open.seed());
+        self.must_roll |= !self.open.takes(plan.length());
+        if self.must_roll {
+            self.roll(first)?;
+            self.must_roll = false;
+            plan = Plan::new(&self.staged, &mut self.layouts, self.open.seed());
+        }
+        let staged = std::mem::take(&mut self.staged);
+        self.staged_bytes = 0;
+        Ok(plan.encode(staged, first, self.open.end(), self.open.seed()))
+    }
+
     /// Goes on in a new segment that begins with position `first`.
-    fn roll(&mut self, first: Position) -> io::Result<()> {
+    fn roll(&mut self, first: Position) -> Result<(), Failed> {
         let header = Header { incarnation: self.incarnation, first };
         let next = Segment::create(&self.folder, &header, &self.producers, self.segment_bytes)?;
         let full = std::mem::replace(&mut self.open, next);

@@ -90,6 +90,7 @@ impl Recovery {
                 layouts.begin_segment();
                 let header = Header { incarnation, first: next };
                 Segment::create(&self.folder, &header, &producers, self.segment_bytes)
+                    .map_err(io::Error::from)
             }
         };
         Ok(Log {
@@ -102,6 +103,8 @@ impl Recovery {
             sealed: self.sealed,
             staged: Vec::new(),
             staged_bytes: 0,
+            pending: None,
+            must_roll: false,
             next,
             failed: false,
         })

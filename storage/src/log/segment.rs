@@ -3,7 +3,7 @@
 //! Promises: when [`Segment::append`] returns, the group is on disk, whole. When
 //! [`Segment::create`] returns, the segment's name, header and snapshot are.
 
-use super::disk::DiskFile;
+use super::disk::{self, DiskFile, Failed};
 use super::folder::Folder;
 use super::format::{Header, Kind, append_record, seed};
 use super::producers::Producers;
@@ -22,21 +22,34 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// A segment without groups, in place of whatever unfinished one has its name.
+    /// A segment without groups, in place of whatever unfinished one has its name. Where the disk
+    /// is full, nothing of it stays.
     pub(super) fn create(
         folder: &Folder,
         header: &Header,
         producers: &Producers,
         capacity: u64,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Failed> {
         let seed = seed(header.first);
         let mut start = header.encode();
         append_record(&mut start, seed, Kind::Producers, |out| producers.append(out));
-        let file = DiskFile::create(&folder.segment(header.first))?;
-        file.preallocate(capacity)?;
-        file.write_at(&start, 0)?;
-        file.sync_file()?;
-        folder.sync()?;
+        let path = folder.segment(header.first);
+        let begin = || {
+            let file = DiskFile::create(&path)?;
+            file.preallocate(capacity)?;
+            file.write_at(&start, 0)?;
+            Ok(file)
+        };
+        let file = begin().map_err(|error| {
+            let failed = Failed::of(error);
+            if matches!(failed, Failed::Full(_)) {
+                // What cannot be deleted is made anew by the next try, or by recovery.
+                let _ = disk::delete(&path);
+            }
+            failed
+        })?;
+        file.sync_file().map_err(Failed::Broken)?;
+        folder.sync().map_err(Failed::Broken)?;
         Ok(Self { file, first: header.first, seed, end: start.len() as u64, capacity, empty: true })
     }
 
@@ -58,10 +71,11 @@ impl Segment {
         self.empty || self.end + length <= self.capacity
     }
 
-    /// One write, one sync.
-    pub(super) fn append(&mut self, group: &[u8]) -> io::Result<()> {
-        self.file.write_at(group, self.end)?;
-        self.file.sync_data()?;
+    /// One write, one sync. Where the disk is full, the same group must be appended again before
+    /// any other: it writes over the part that reached the file.
+    pub(super) fn append(&mut self, group: &[u8]) -> Result<(), Failed> {
+        self.file.write_at(group, self.end).map_err(Failed::of)?;
+        self.file.sync_data().map_err(Failed::Broken)?;
         self.end += group.len() as u64;
         self.empty = false;
         Ok(())

@@ -32,8 +32,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 use vacuum::Replaced;
 
-/// How often it looks for what is due.
-const PAUSE: Duration = Duration::from_secs(10);
 const ORPHANS_EVERY: Duration = Duration::from_hours(6);
 
 #[derive(Debug)]
@@ -64,9 +62,9 @@ impl Maintenance {
 
     /// Does what is due, for ever.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut orphans_at = tokio::time::Instant::now() + PAUSE;
+        let mut orphans_at = tokio::time::Instant::now() + self.options.interval;
         loop {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(self.options.interval).await;
             for table in self.open.names() {
                 let work = self.maintain(&table).await;
                 self.report(&table, work);

@@ -18,6 +18,8 @@ const MOST_FILES: usize = 64;
 pub struct MaintenanceOptions {
     /// Whether it happens by itself.
     pub background: bool,
+    /// How often it looks for what is due.
+    pub interval: Duration,
     /// Bytes that one merge may take. Less means fewer files a merge, and so more merges.
     pub merge_memory: u64,
     /// The size that merged files grow to. Larger files are fewer; while one is written it lies
@@ -69,6 +71,7 @@ impl Default for MaintenanceOptions {
     fn default() -> Self {
         Self {
             background: true,
+            interval: Duration::from_secs(10),
             merge_memory: 256 << 20,
             file_size: 128 << 20,
             delete_after: Duration::from_hours(1),

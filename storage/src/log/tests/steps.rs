@@ -117,3 +117,66 @@ fn a_segment_that_cannot_be_made_closes_the_log_and_loses_nothing() {
         assert_eq!(home.open().expect("a sound log").0.len(), 2);
     }
 }
+
+#[test]
+fn a_full_disk_is_waited_out() {
+    // A segment of no bytes makes every group roll; one of a MiB lets the write itself fail.
+    let fillings = [(0, Create), (0, Preallocate), (0, Write), (1 << 20, Write)];
+    for (segment_bytes, step) in fillings {
+        let home = Home::new(segment_bytes);
+        let mut log = home.log();
+        fill(&mut log, [1]);
+        log.stage(batch(2, 1)).expect("staged");
+        trace::fill(step);
+        for _ in 0..3 {
+            let error = log.commit().expect_err("a full disk");
+            assert_eq!(error.kind(), ErrorKind::Retry, "{error}");
+        }
+        // What comes meanwhile waits with it; what is covered may be freed.
+        log.stage(batch(1, 2)).expect("staged").expect("a new sequence");
+        log.truncate(0).expect("nothing to free");
+        trace::fail(None);
+        let mut committed = log.commit().expect("committed").entries.len();
+        committed += log.commit().expect("committed").entries.len();
+        assert_eq!(committed, 2, "{step:?}");
+        fill(&mut log, [4, 5]);
+        drop(log);
+        let entries: Vec<_> = home.open().expect("a sound log").0.into_iter().flatten().collect();
+        let positions: Vec<_> = entries.iter().map(|entry| entry.position).collect();
+        assert_eq!(positions, [1, 2, 3, 4, 5]);
+        assert_is(&entries[1], 2, &batch(2, 1));
+        assert_is(&entries[2], 3, &batch(1, 2));
+    }
+}
+
+#[test]
+fn a_full_disk_at_a_sync_is_a_failure() {
+    for step in [SyncData, SyncFile, SyncFolder] {
+        let home = Home::new(0);
+        let mut log = home.log();
+        fill(&mut log, [1]);
+        log.stage(batch(1, 2)).expect("staged");
+        trace::fill(step);
+        assert_eq!(log.commit().expect_err("the disk fails").kind(), ErrorKind::Closed);
+        trace::fail(None);
+        assert_eq!(log.commit().expect_err("refused").kind(), ErrorKind::Closed);
+    }
+}
+
+#[test]
+fn a_log_that_died_on_a_full_disk_has_what_was_committed() {
+    for (segment_bytes, step) in [(0, Write), (1 << 20, Write)] {
+        let home = Home::new(segment_bytes);
+        let mut log = home.log();
+        fill(&mut log, [1, 2]);
+        log.stage(batch(1, 3)).expect("staged");
+        trace::fill(step);
+        log.commit().expect_err("a full disk");
+        trace::fail(None);
+        drop(log);
+        let (groups, mut log) = home.open().expect("a sound log");
+        assert_eq!(groups.len(), 2);
+        assert_eq!(log.stage(batch(1, 3)).expect("staged"), Some(3));
+        log.commit().expect("committed");
+    }
+}

@@ -1,0 +1,27 @@
+"""DuckDB over the files of a table whose server is off: audited.py STORE TABLE ROWS SUM LAST
+
+The table has ROWS rows, one for each node and time; its field `frame` adds up to SUM and has every
+value from 1 to LAST.
+"""
+
+import glob
+import os
+import sys
+
+import duckdb
+import duckdb_extension_delta
+
+store, table = sys.argv[1:3]
+wanted = tuple(map(int, sys.argv[3:6]))
+folder = os.path.dirname(duckdb_extension_delta.__file__)
+(extension,) = glob.glob(f"{folder}/extensions/*/delta.duckdb_extension")
+connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+connection.execute(f"LOAD '{extension}'")
+source = f"delta_scan('file://{store}/{table}')"
+asked = f"SELECT count(*), sum(frame), count(DISTINCT frame) FROM {source}"
+found = tuple(map(int, connection.execute(asked).fetchone()))
+assert found == wanted, f"rows, sum, frames are {found}, not {wanted}"
+asked = f"SELECT count(*) FROM (SELECT DISTINCT node, time FROM {source})"
+keys = connection.execute(asked).fetchone()[0]
+assert keys == wanted[0], f"{keys} keys in {wanted[0]} rows"
+print(f"DuckDB: {wanted[0]} rows, each once")
