@@ -10,9 +10,7 @@ use crate::error::{ErrorKind, StorageError};
 use crate::flush::Flusher;
 use crate::maintenance::{Maintenance, Merged, now};
 use crate::metrics::{Counters, Metrics};
-use crate::model::{
-    Batch, Layout, Position, ProducerId, SchemaConflict, Sequence, Timestamp,
-};
+use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence, Timestamp};
 use crate::snapshot::{Snapshot, TimeRange};
 use crate::state::State;
 use crate::table::Tables;
