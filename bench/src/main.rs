@@ -3,6 +3,7 @@
 //! Promises: the client's cost is kept apart from the server's; what a run acknowledged is counted
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
 
+mod commits;
 mod harness;
 mod http;
 mod ingest;
@@ -29,6 +30,7 @@ Examples:
   warpline-bench limits
   warpline-bench ingest --gpus 1000,8000 --duration 60s
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
+  warpline-bench commits --commits 5760 --plot DIR
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
@@ -46,6 +48,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Commits(commits::CommitOptions),
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
+        Command::Commits(options) => commits::run(options)?,
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,

@@ -6,6 +6,11 @@
 //! root that this process has not synced yet. When a put returns, the bytes and the way to them
 //! are on disk; a name never stands for fewer bytes than were put.
 //!
+//! A folder whose sync failed is never trusted again by this process: a name in it can be read and
+//! may yet be gone after a power cut, and a second sync may say that all is well. So from then on
+//! nothing is put, and the logs of tables are not read: a commit that failed with its sync must not
+//! be found there and taken for made.
+//!
 //! Listings are sorted by path, as those of cloud stores are: the Delta log's reader counts on
 //! that. A temporary file that a crash leaves behind is never listed.
 
@@ -27,6 +32,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 const STORE: &str = "DurableLocal";
 
@@ -53,6 +59,8 @@ struct Disk {
     /// Folders whose own entries, up to the root, are on disk.
     reachable: Mutex<HashSet<PathBuf>>,
     observer: Option<Observer>,
+    /// A sync of a folder has failed.
+    broken: AtomicBool,
 }
 
 impl DurableLocal {
@@ -66,7 +74,10 @@ impl DurableLocal {
         let root = root.canonicalize()?;
         let inner = LocalFileSystem::new_with_prefix(&root).map_err(io::Error::other)?;
         let reachable = Mutex::new(HashSet::from([root.clone()]));
-        Ok(Self { inner, disk: Arc::new(Disk { root, reachable, observer }) })
+        Ok(Self {
+            inner,
+            disk: Arc::new(Disk { root, reachable, observer, broken: AtomicBool::new(false) }),
+        })
     }
 
     /// Runs `work` where it may block.
@@ -90,6 +101,7 @@ impl DurableLocal {
 
 impl Disk {
     fn put(&self, path: &FilePath, payload: &PutPayload, mode: &PutMode) -> Result<()> {
+        self.check()?;
         let folder = parent(path);
         self.make_reachable(folder).map_err(|e| failed(folder, e))?;
         let staged = staged_name(path);
@@ -127,9 +139,25 @@ impl Disk {
     }
 
     fn sync_folder(&self, folder: &FilePath) -> io::Result<()> {
-        File::open(folder)?.sync_all()?;
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        self.broken.fetch_or(synced.is_err(), Relaxed);
+        synced?;
         self.observe(Step::FolderSynced(folder.to_owned()));
         Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.broken.load(Relaxed) {
+            let source = "a folder could not be synced: mend the disk and restart".into();
+            return Err(object_store::Error::Generic { store: STORE, source });
+        }
+        Ok(())
+    }
+
+    /// Whether a place may be read. Data files may: what names them is read beforehand.
+    fn check_read(&self, location: Option<&Path>) -> Result<()> {
+        let is_log = |path: &Path| path.parts().any(|part| part.as_ref() == "_delta_log");
+        if location.is_none_or(is_log) { self.check() } else { Ok(()) }
     }
 
     fn observe(&self, step: Step) {
@@ -217,10 +245,12 @@ impl ObjectStore for DurableLocal {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.disk.check_read(Some(location))?;
         self.inner.get_opts(location, options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.disk.check_read(Some(location))?;
         self.inner.get_ranges(location, ranges).await
     }
 
@@ -232,7 +262,7 @@ impl ObjectStore for DurableLocal {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        sorted(self.inner.list(prefix))
+        sorted(self.disk.check_read(prefix), self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -240,7 +270,7 @@ impl ObjectStore for DurableLocal {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        sorted(self.inner.list_with_offset(prefix, offset))
+        sorted(self.disk.check_read(prefix), self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -261,9 +291,11 @@ impl ObjectStore for DurableLocal {
 }
 
 fn sorted(
+    allowed: Result<()>,
     listing: BoxStream<'static, Result<ObjectMeta>>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
     let collected = async move {
+        allowed?;
         let mut found: Vec<_> = listing.try_collect().await?;
         found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
         Ok(futures::stream::iter(found.into_iter().map(Ok)))

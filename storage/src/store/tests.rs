@@ -150,3 +150,34 @@ fn what_cannot_be_opened_is_refused() {
     let account = HashMap::from([("account_name".to_owned(), "fleet".to_owned())]);
     open_store(&Url::parse("az://container/prefix").unwrap(), &account).unwrap();
 }
+
+#[tokio::test]
+async fn nothing_is_trusted_after_a_folder_was_not_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("store");
+    let (log, away) = (root.join("t/_delta_log"), folder.path().join("away"));
+    let commit = "t/_delta_log/00000000000000000001.json";
+    let seen = log.clone();
+    // The folder is gone when it is to be synced, and back afterwards.
+    let observer = Box::new(move |step| {
+        if step == Step::Named(seen.join("00000000000000000001.json")) {
+            std::fs::rename(&seen, &away).unwrap();
+        }
+    });
+    std::fs::create_dir(&root).unwrap();
+    let root = root.canonicalize().unwrap();
+    let store = DurableLocal::with_observer(&root, Some(observer)).unwrap();
+    put(&store, "t/data.parquet", PutMode::Create).await.unwrap();
+    put(&store, "t/_delta_log/00000000000000000000.json", PutMode::Create).await.unwrap();
+    put(&store, commit, PutMode::Create).await.unwrap_err();
+    std::fs::rename(folder.path().join("away"), &log).unwrap();
+
+    store.get(&Path::from(commit)).await.unwrap_err();
+    let listed = store.list(Some(&Path::from("t/_delta_log"))).try_collect::<Vec<_>>().await;
+    listed.unwrap_err();
+    put(&store, "t/more.parquet", PutMode::Create).await.unwrap_err();
+    store.get(&Path::from("t/data.parquet")).await.unwrap();
+    // The next process may read it: it syncs the folder before it relies on anything new.
+    let store = DurableLocal::open(&root).unwrap();
+    store.get(&Path::from(commit)).await.unwrap();
+}

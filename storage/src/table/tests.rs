@@ -1,5 +1,6 @@
 //! The table layer's promises, on each kind of store.
 
+mod astray;
 mod conformance;
 mod durability;
 mod encoding;

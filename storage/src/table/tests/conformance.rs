@@ -1,5 +1,6 @@
 //! One list of checks, run on memory, on a local folder and on S3.
 
+use super::astray;
 use super::faulty::{Fault, Faulty};
 use super::{about, flush, rows, schema, tables};
 use crate::error::ErrorKind;
@@ -29,7 +30,8 @@ async fn conformance(store: Arc<dyn ObjectStore>) {
     a_wider_table_keeps_its_files(&tables(store.clone())).await;
     a_checkpoint_keeps_the_tags(store.clone()).await;
     a_newer_format_is_refused(store.clone()).await;
-    commits_go_astray(store).await;
+    commits_go_astray(store.clone()).await;
+    astray::merges_and_removals(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,8 @@ use object_store::{
 };
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What happens to the next commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(super) enum Fault {
     Unanswered,
     /// It is made when `deliver` is called, long after the caller has been told that it failed.
     Delayed,
+    /// It is made, after a while.
+    Slow,
     /// It is made; a retry inside the store's client then finds the name taken.
     Repeated,
 }
@@ -28,11 +32,29 @@ pub(super) struct Faulty {
     inner: Arc<dyn ObjectStore>,
     next: Mutex<Option<Fault>>,
     delayed: Mutex<Option<(Path, PutPayload)>>,
+    /// Whether checkpoints are refused, and how many were.
+    no_checkpoints: AtomicBool,
+    refused: AtomicUsize,
 }
 
 impl Faulty {
     pub(super) fn over(inner: Arc<dyn ObjectStore>) -> Arc<Self> {
-        Arc::new(Self { inner, next: Mutex::default(), delayed: Mutex::default() })
+        Arc::new(Self {
+            inner,
+            next: Mutex::default(),
+            delayed: Mutex::default(),
+            no_checkpoints: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn refuse_checkpoints(&self, refuse: bool) {
+        self.no_checkpoints.store(refuse, Relaxed);
+    }
+
+    /// How many checkpoints were refused.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.load(Relaxed)
     }
 
     pub(super) fn arm(&self, fault: Fault) {
@@ -66,9 +88,17 @@ impl ObjectStore for Faulty {
     ) -> Result<PutResult> {
         let is_commit =
             location.as_ref().contains("_delta_log/") && location.extension() == Some("json");
+        if location.as_ref().contains(".checkpoint.") && self.no_checkpoints.load(Relaxed) {
+            self.refused.fetch_add(1, Relaxed);
+            return Err(timeout());
+        }
         let fault = is_commit.then(|| self.next.lock().take()).flatten();
         match fault {
             None => self.inner.put_opts(location, payload, options).await,
+            Some(Fault::Slow) => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                self.inner.put_opts(location, payload, options).await
+            }
             Some(Fault::Lost) => Err(timeout()),
             Some(Fault::Unanswered) => {
                 self.inner.put_opts(location, payload, options).await?;
@@ -90,6 +120,10 @@ impl ObjectStore for Faulty {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
+        if location.as_ref().contains(".checkpoint.") && self.no_checkpoints.load(Relaxed) {
+            self.refused.fetch_add(1, Relaxed);
+            return Err(timeout());
+        }
         self.inner.put_multipart_opts(location, options).await
     }
 
