@@ -8,7 +8,9 @@ use warpline_storage::TimeRange;
 
 /// A server on a folder; on a free port unless one is named.
 async fn serve(data: &Path, port: u16) -> Server {
-    let mut config = Config::load(None, []).unwrap();
+    // The scrapes have times of their own.
+    let mut config =
+        Config::load(None, [("WARPLINE_RETENTION_RAW".into(), "forever".into())]).unwrap();
     config.server.data = data.into();
     config.server.listen = config.server.listen.with_port(port);
     config.server.postgres = config.server.postgres.with_port(0);
