@@ -8,7 +8,7 @@ use super::{flush, schema, tables};
 use crate::error::{ErrorKind, StorageError};
 use crate::merge::{Merge, Wanted};
 use crate::rules::{late_stays, merged_version, merged_writer};
-use crate::snapshot::{DataFile, FileKind, Level};
+use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::table::delta::DeltaLog;
 use crate::table::{FileAbout, Table, Tables, WrittenFile};
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -45,8 +45,16 @@ async fn merged(table: &Table, inputs: &[Arc<DataFile>]) -> Vec<WrittenFile> {
     let writer = table.writer();
     let stays = late_stays(inputs, &table.files());
     assert!(stays.is_empty(), "these tests have no late rows");
-    let mut merge =
-        Merge::open(writer.store(), writer.schema(), inputs, Wanted::New, stays).await.unwrap();
+    let mut merge = Merge::of_files(
+        writer.store(),
+        writer.schema(),
+        inputs,
+        Wanted::New,
+        stays,
+        &[TimeRange::ALL],
+    )
+    .await
+    .unwrap();
     let about = FileAbout {
         date: inputs[0].date,
         kind: FileKind::Monotone,
@@ -86,13 +94,13 @@ async fn lost_answers(tables: &Tables, faulty: &Faulty) {
     // A removal likewise; and one that was lost on the way is not made.
     let first = table.files()[..1].to_vec();
     faulty.arm(Fault::Lost);
-    assert_eq!(table.remove(&first).await.unwrap_err().kind(), ErrorKind::Retry);
+    assert_eq!(table.expire(&first, super::DAY + 1).await.unwrap_err().kind(), ErrorKind::Retry);
     check(tables, &table, 3, 9).await;
     faulty.arm(Fault::Unanswered);
-    assert!(table.remove(&first).await.unwrap());
+    assert!(table.expire(&first, super::DAY + 1).await.unwrap());
     let left = 9 - first[0].rows / FLUSHED;
     check(tables, &table, 2, left).await;
-    assert!(!table.remove(&first).await.unwrap(), "it is gone");
+    assert!(!table.expire(&first, super::DAY + 1).await.unwrap(), "it is gone");
     flush(&mut table, writer, 10).await.unwrap();
     check(tables, &table, 3, left + 1).await;
 }
@@ -179,12 +187,12 @@ async fn a_removal_of_what_was_merged(tables: &Tables, faulty: &Faulty) {
     let old = other.files()[..1].to_vec();
     faulty.arm(Fault::Slow);
     assert!(merge(&mut table, 0..2).await.unwrap());
-    assert!(!other.remove(&old).await.unwrap(), "a merge has taken its file");
+    assert!(!other.expire(&old, super::DAY + 1).await.unwrap(), "a merge has taken its file");
     check(tables, &other, 3, 4).await;
     // And a merge of what was removed meanwhile.
     let inputs = table.files()[..2].to_vec();
     let outputs = merged(&table, &inputs).await;
-    assert!(other.remove(&inputs[..1]).await.unwrap());
+    assert!(other.expire(&inputs[..1], super::DAY + 1).await.unwrap());
     assert!(!table.replace(&inputs, outputs).await.unwrap());
     check(tables, &table, 2, 2).await;
 }
