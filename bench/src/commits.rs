@@ -135,9 +135,12 @@ const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 300.0;
 const MARGIN: f64 = 50.0;
 
+/// A line's name, colour and value.
+type Line = (&'static str, &'static str, fn(&Window) -> f64);
+
 /// Lines of the percentiles over the commits.
 fn plot(windows: &[Window]) -> String {
-    let lines: [(&str, &str, fn(&Window) -> f64); 3] = [
+    let lines: [Line; 3] = [
         ("p50", "#2166ac", |window| window.p50),
         ("p90", "#e08214", |window| window.p90),
         ("p99", "#b2182b", |window| window.p99),

@@ -131,7 +131,7 @@ async fn the_store_goes_away_and_comes_back() {
     let asked = format!("SELECT count(*), sum(frame), count(DISTINCT frame) FROM {}", audit::TABLE);
     let rows = last * audit::ROWS;
     let wanted = [rows.to_string(), audit::sum_of_frames(last).to_string(), last.to_string()];
-    assert_eq!(server.sql(&asked), [wanted.clone()]);
+    assert_eq!(server.sql(&asked), std::slice::from_ref(&wanted));
     // With the log gone, all there is comes from the store.
     server.stop().await;
     std::fs::remove_dir_all(data.join("log")).expect("the log");
