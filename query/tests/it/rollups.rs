@@ -148,7 +148,9 @@ async fn check(engines: &[Engine; 2], asked: &[Asked]) -> Result<(), TestCaseErr
         let raw = ask(without, &format!("EXPLAIN {sql}")).await.unwrap().concat().concat();
         prop_assert!(!raw.contains("rollup="), "{}", raw);
         let mut answers = [ask(with, &sql).await.unwrap(), ask(without, &sql).await.unwrap()];
-        answers.iter_mut().for_each(|rows| rows.sort());
+        for rows in &mut answers {
+            rows.sort();
+        }
         let [with, without] = answers;
         prop_assert_eq!(with, without, "{} {}", sql, plan);
     }
