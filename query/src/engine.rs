@@ -71,6 +71,13 @@ impl Default for EngineOptions {
     }
 }
 
+/// What a session asks for in place of the engine's options.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SessionSettings {
+    /// Whether the operator reads rollups.
+    pub rollups: Option<bool>,
+}
+
 /// Answers SQL over the snapshots of one store. A cheap handle.
 #[derive(Clone)]
 pub struct Engine {
@@ -138,11 +145,19 @@ impl Engine {
 
     /// Answers one statement over the newest snapshot.
     pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
+        self.query_with(sql, SessionSettings::default()).await
+    }
+
+    pub async fn query_with(
+        &self,
+        sql: &str,
+        settings: SessionSettings,
+    ) -> Result<Answer, QueryError> {
         let deadline = self.deadline(None);
         let (engine, sql) = (self.clone(), sql.to_owned());
         let plan = async move {
             let parse = || parse_one(engine.parser(), &sql);
-            engine.statement().plan(&sql, parse).await
+            engine.statement(settings).plan(&sql, parse).await
         };
         self.execute(Box::pin(plan), deadline).await
     }
@@ -167,7 +182,7 @@ impl Engine {
     }
 
     /// A context over the newest snapshot, for one statement.
-    pub(crate) fn statement(&self) -> Statement {
+    pub(crate) fn statement(&self, settings: SessionSettings) -> Statement {
         let snapshot = (self.inner.source)();
         let catalogs = MemoryCatalogProviderList::new();
         let catalog = MemoryCatalogProvider::new();
@@ -183,6 +198,9 @@ impl Engine {
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.base.state();
         state.register_catalog_list(Arc::new(catalogs));
+        if let Some(rollups) = settings.rollups {
+            state.config_mut().set_extension(Arc::new(UseRollups(rollups)));
+        }
         Statement::new(snapshot, named, Arc::clone(&self.inner.plans), state)
     }
 

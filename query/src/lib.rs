@@ -21,7 +21,7 @@ mod types;
 pub use answer::Answer;
 pub use catalog::{CATALOG, LATEST, SCHEMA};
 pub use downsample::DownsampleExec;
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, SessionSettings};
 pub use error::{QueryError, QueryErrorKind};
 pub use exact::{Ask, ExactAggregate, ExactSums};
 pub use http::http_routes;

@@ -47,6 +47,8 @@ pub(super) struct Work {
     pub tiers: Vec<TierWork>,
     /// The times that raw rows answer for.
     pub raw: Vec<TimeRange>,
+    /// The same cut as `Pieces::stretches`.
+    pub stretches: Vec<TimeRange>,
     /// The table's columns in stored types.
     pub stored: SchemaRef,
     pub reading: Reading,
@@ -254,8 +256,8 @@ impl Run {
                 Unit::Plan { plan, partition } => {
                     let mut batches = plan.execute(*partition, Arc::clone(&self.context))?;
                     while let Some(batch) = batches.next().await {
-                        let Work { raw, reading, .. } = &*self.work;
-                        let piece = Piece::of_batch(&batch?, raw, reading, &self.numbers)?;
+                        let Work { stretches, reading, .. } = &*self.work;
+                        let piece = Piece::of_batch(&batch?, stretches, reading, &self.numbers)?;
                         self.add(&piece, None, &mut partial)?;
                     }
                 }
@@ -269,7 +271,7 @@ impl Run {
     fn add(&self, piece: &Piece, tier: Option<&TierWork>, partial: &mut Partial) -> Result<()> {
         let before = partial.bytes();
         match tier {
-            Some(tier) => partial.add_rolled(piece, &tier.plan),
+            Some(tier) => partial.add_rolled(piece, &tier.plan)?,
             None => partial.add(piece),
         }
         self.memory.try_grow(partial.bytes() - before)

@@ -79,6 +79,7 @@ fn plan(
         files: pieces.files,
         tiers: tiers(question, &route, session)?,
         raw: route.raw,
+        stretches: pieces.stretches,
         stored: Arc::clone(&stored),
         reading,
         inputs,
@@ -94,9 +95,11 @@ fn tiers(question: &Question, route: &Route, session: &dyn Session) -> Result<Ve
         let Some(plan) = RolledPlan::of(question, tier) else {
             return internal_err!("a route leads to a tier that cannot answer");
         };
-        let named = |name: &str| schema.column_names().position(|own| own == name);
         let raw = question.table.schema.column_names().collect::<Vec<_>>();
-        let group: Vec<usize> = question.group_tags().filter_map(|tag| named(raw[tag])).collect();
+        let named = |tag: usize| schema.column_names().position(|own| own == raw[tag]);
+        let Some(group) = question.group_tags().map(named).collect::<Option<Vec<_>>>() else {
+            return internal_err!("a route leads to a tier without a tag");
+        };
         let columns = group.iter().copied().chain(plan.columns());
         let choice = Choice::of(schema, &question.filters, columns, session)?;
         let stored = schema.arrow();

@@ -5,6 +5,8 @@ use super::lane::{Lane, Values};
 use super::partial::{InputTable, Partial, Point, Segment, Table, with_table};
 use super::piece::Piece;
 use super::question::Question;
+use datafusion::common::exec_err;
+use datafusion::error::Result;
 use std::cmp::Ordering;
 use warpline_storage::TierSnapshot;
 use warpline_storage::model::{FieldType, TableSchema};
@@ -104,8 +106,9 @@ fn rolled_input(question: &Question, tier: &TableSchema, input: Input) -> Option
 }
 
 impl Partial {
-    /// Takes rows of a tier, whose times are their buckets' starts.
-    pub(super) fn add_rolled(&mut self, piece: &Piece, plan: &RolledPlan) {
+    /// Takes rows of a tier, whose times are their buckets' starts; fails at a sum that the tier
+    /// had to leave out.
+    pub(super) fn add_rolled(&mut self, piece: &Piece, plan: &RolledPlan) -> Result<()> {
         let (before, base) = (self.segments.len(), self.numbers.len());
         let mut ends = Vec::new();
         for stretch in &piece.stretches {
@@ -119,8 +122,9 @@ impl Partial {
             self.rows[bucket] = rows.sum();
         });
         for (input, table) in plan.inputs.iter().zip(&mut self.tables) {
-            with_table!(table, table => add_column(table, &buckets, input, plan));
+            with_table!(table, table => add_column(table, &buckets, input, plan))?;
         }
+        Ok(())
     }
 }
 
@@ -150,7 +154,7 @@ fn add_column<T: Lane>(
     buckets: &Buckets,
     input: &RolledInput,
     plan: &RolledPlan,
-) {
+) -> Result<()> {
     let fields = &buckets.piece.fields;
     let counts: Values<i32> = Values::of(&fields[input.count]);
     let [min, max, first, last] = [input.min, input.max, input.first, input.last]
@@ -159,6 +163,7 @@ fn add_column<T: Lane>(
     let [starts, ends] =
         [plan.first_time, plan.last_time].map(|place| Values::<i64>::of(&fields[place]));
     let needs = table.needs();
+    let mut lacking = false;
     buckets.each(|_, rows| {
         let present = |row: &usize| counts.at(*row).is_some_and(|count| count > 0);
         let rows: Vec<usize> = rows.filter(present).collect();
@@ -168,8 +173,9 @@ fn add_column<T: Lane>(
             reduced.count.push(count as u32);
             reduced.min.push(best(&min, &rows, T::LARGEST, Ordering::Less));
             reduced.max.push(best(&max, &rows, T::SMALLEST, Ordering::Greater));
-            let parts = sums.iter().flat_map(|sums| rows.iter().filter_map(|row| sums.at(*row)));
-            reduced.sum.push(T::sum_of(parts));
+            let parts = || sums.iter().flat_map(|sums| rows.iter().map(|row| sums.at(*row)));
+            lacking |= parts().any(|part| part.is_none());
+            reduced.sum.push(T::sum_of(parts().flatten()));
         }
         if needs.ends {
             let point = |row: Option<&usize>, times: &Values<i64>, values: &Values<T>| {
@@ -183,6 +189,13 @@ fn add_column<T: Lane>(
             table.last.push(point(rows.last(), &ends, &last));
         }
     });
+    if lacking {
+        return exec_err!(
+            "a rollup left out a sum that was too large for its column; ask for a shorter range of \
+             times, or set query.rollups = false to read raw rows"
+        );
+    }
+    Ok(())
 }
 
 fn best<T: Lane>(values: &Values<T>, rows: &[usize], neutral: T, better: Ordering) -> T {

@@ -8,6 +8,7 @@
 use super::aggregates::{Ask, Input};
 use super::question::Question;
 use super::rolled::RolledPlan;
+use datafusion::common::Column;
 use datafusion::logical_expr::Expr;
 use std::fmt;
 use warpline_storage::{TierSnapshot, TimeRange};
@@ -29,9 +30,9 @@ impl Route {
     pub(super) fn of(question: &Question, wanted: bool) -> Self {
         let mut left = vec![question.asked];
         let mut tiers = Vec::new();
-        let routable = wanted && over_tags(question) && question.asks.iter().all(is_kept);
+        let routable = wanted && over_tags(question) && is_kept(question);
         for (place, tier) in question.table.tiers.iter().enumerate().rev() {
-            if !routable || !fits(question, tier) || RolledPlan::of(question, tier).is_none() {
+            if !routable || !answers(tier, question) {
                 continue;
             }
             let (own, rest) = split(&left, tier);
@@ -44,36 +45,55 @@ impl Route {
     }
 }
 
-/// Filters over tags alone leave whole rows of a tier or none.
-fn over_tags(question: &Question) -> bool {
-    let first_field = question.table.schema.first_field();
-    let is_tag = |filter: &Expr| {
-        filter.column_refs().iter().all(|column| {
-            let place = question.table.schema.column_names().position(|name| name == column.name);
-            place.is_some_and(|place| (1..first_field).contains(&place))
-        })
-    };
-    question.filters.iter().all(is_tag)
+fn answers(tier: &TierSnapshot, question: &Question) -> bool {
+    fits(question, tier) && has_tags(tier, question) && RolledPlan::of(question, tier).is_some()
 }
 
-/// Whether a tier keeps what an ask needs, wherever its columns are.
-fn is_kept(ask: &Ask) -> bool {
-    match ask {
+/// The places of the columns that filters look at; `None` where a name is unknown.
+fn filtered(question: &Question) -> impl Iterator<Item = Option<usize>> {
+    let names =
+        |column: &Column| question.table.schema.column_names().position(|name| name == column.name);
+    question.filters.iter().flat_map(Expr::column_refs).map(names)
+}
+
+/// Filters over tags alone leave whole rows of a tier or none.
+fn over_tags(question: &Question) -> bool {
+    let tags = 1..question.table.schema.first_field();
+    filtered(question).all(|place| place.is_some_and(|place| tags.contains(&place)))
+}
+
+/// Whether a tier knows every tag of the question; it may be older than one.
+fn has_tags(tier: &TierSnapshot, question: &Question) -> bool {
+    let names: Vec<&str> = question.table.schema.column_names().collect();
+    let known = |place: usize| tier.table.schema.column_names().any(|name| name == names[place]);
+    question.group_tags().chain(filtered(question).flatten()).all(known)
+}
+
+/// Whether a tier keeps what is asked, wherever its columns are.
+fn is_kept(question: &Question) -> bool {
+    question.asks.iter().all(|ask| match ask {
         Ask::Rows => true,
         Ask::Count(input)
         | Ask::Min(input)
         | Ask::Max(input)
         | Ask::Exact(input, _)
         | Ask::Sum(input)
-        | Ask::Mean(input)
-        | Ask::First(input)
-        | Ask::Last(input) => *input != Input::Time,
+        | Ask::Mean(input) => *input != Input::Time,
+        // A tier has the times of a series' rows, not those of its values.
+        Ask::First(input) | Ask::Last(input) => *input != Input::Time && is_one_series(question),
         Ask::FirstRow(_)
         | Ask::LastRow(_)
         | Ask::Increase(_)
         | Ask::Delta(_)
         | Ask::Quantile(..) => false,
-    }
+    })
+}
+
+/// Whether every group is of one series.
+fn is_one_series(question: &Question) -> bool {
+    let identity = 1..=question.table.schema.identity.len();
+    let grouped: Vec<usize> = question.group_tags().collect();
+    identity.into_iter().all(|tag| grouped.contains(&tag))
 }
 
 /// Whether each of the question's buckets is made of whole buckets of the tier.

@@ -161,10 +161,16 @@ pub(super) fn holds(key: &Key, table: &TableSnapshot, asked: TimeRange) -> bool 
     span(table, asked).is_none_or(|span| bucket.holds(span, *certain).unwrap_or(false))
 }
 
-/// The times that a table's rows within `asked` can have; `None` where there are none.
+/// The times that rows within `asked` can have, which rollups may stand for alone; `None` where
+/// there are none.
 fn span(table: &TableSnapshot, asked: TimeRange) -> Option<TimeRange> {
     let files = table.files.iter().map(|file| file.times);
-    let all = files.chain(table.buffer.times()).filter(|times| times.meets(asked));
+    let rolled = table.tiers.iter().flat_map(|tier| {
+        let end = |start: i64| start.saturating_add(tier.tier.width - 1);
+        let starts = tier.table.files.iter().map(|file| file.times);
+        starts.map(move |starts| TimeRange { last: end(starts.last), ..starts })
+    });
+    let all = files.chain(rolled).chain(table.buffer.times()).filter(|times| times.meets(asked));
     let span = all.reduce(TimeRange::span)?;
     let both = TimeRange { first: span.first.max(asked.first), last: span.last.min(asked.last) };
     (both.first <= both.last).then_some(both)

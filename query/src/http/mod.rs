@@ -7,7 +7,7 @@
 mod format;
 
 use crate::answer::Answer;
-use crate::engine::Engine;
+use crate::engine::{Engine, SessionSettings};
 use crate::error::{QueryError, QueryErrorKind};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -35,6 +35,9 @@ pub fn http_routes(engine: Engine) -> Router {
 #[derive(Deserialize)]
 struct Request {
     sql: String,
+    /// As the setting `warpline.rollups` of a session.
+    #[serde(default)]
+    rollups: Option<bool>,
 }
 
 async fn sql(State(engine): State<Engine>, headers: HeaderMap, body: Bytes) -> Response {
@@ -45,9 +48,9 @@ async fn sql(State(engine): State<Engine>, headers: HeaderMap, body: Bytes) -> R
 }
 
 async fn answer(engine: &Engine, headers: &HeaderMap, body: &[u8]) -> Result<Response, QueryError> {
-    let sql = statement(headers, body)?;
+    let Request { sql, rollups } = request(headers, body)?;
     let format = Format::accepted(header(headers, &ACCEPT))?;
-    let answer = engine.query(&sql).await?;
+    let answer = engine.query_with(&sql, SessionSettings { rollups }).await?;
     let writer = Writer::new(format, answer.schema())?;
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
     Ok((content_type, body_of(answer, writer)).into_response())
@@ -57,16 +60,16 @@ fn header<'h>(headers: &'h HeaderMap, name: &axum::http::HeaderName) -> &'h str 
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn statement(headers: &HeaderMap, body: &[u8]) -> Result<String, QueryError> {
+fn request(headers: &HeaderMap, body: &[u8]) -> Result<Request, QueryError> {
     let invalid = |text: String| QueryError::new(QueryErrorKind::Syntax, text);
     if header(headers, &CONTENT_TYPE).starts_with("application/json") {
-        let request: Request = serde_json::from_slice(body).map_err(|error| {
+        return serde_json::from_slice(body).map_err(|error| {
             invalid(format!("the body is not a JSON object like {{\"sql\": \"...\"}}: {error}"))
-        })?;
-        return Ok(request.sql);
+        });
     }
     let text = std::str::from_utf8(body);
-    text.map(str::to_owned).map_err(|_| invalid("the statement is not UTF-8".to_owned()))
+    let sql = text.map_err(|_| invalid("the statement is not UTF-8".to_owned()))?.to_owned();
+    Ok(Request { sql, rollups: None })
 }
 
 /// Head, batches, tail. The client's going away drops the answer, and with it the work.

@@ -7,6 +7,7 @@
 mod parameters;
 mod respond;
 mod session;
+mod settings;
 
 use crate::engine::Engine;
 use datafusion_postgres::pgwire::api::auth::StartupHandler;

@@ -2,6 +2,7 @@
 
 use super::parameters::parameter_types;
 use super::respond::{refusal, row_fields, rows};
+use super::settings::{SettingsHook, settings_of};
 use crate::answer::Planning;
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
@@ -45,8 +46,11 @@ pub(super) struct Prepared {
 
 impl Session {
     pub(super) fn new(engine: Engine) -> Self {
-        let hooks: Arc<[Arc<dyn QueryHook>]> =
-            Arc::new([Arc::new(SetShowHook), Arc::new(TransactionStatementHook)]);
+        let hooks: Arc<[Arc<dyn QueryHook>]> = Arc::new([
+            Arc::new(SettingsHook),
+            Arc::new(SetShowHook),
+            Arc::new(TransactionStatementHook),
+        ]);
         let parser = Preparer { engine: engine.clone(), hooks: Arc::clone(&hooks) };
         Self { engine, parser: Arc::new(parser), hooks }
     }
@@ -97,7 +101,7 @@ impl SimpleQueryHandler for Session {
         let mut responses = Vec::with_capacity(statements.len());
         'statements: for statement in statements {
             check_settings(&statement)?;
-            let context = self.engine.statement();
+            let context = self.engine.statement(settings_of(client));
             let session = context.session();
             for hook in self.hooks.iter() {
                 let answered = hook.handle_simple_query(&statement, &session, client);
@@ -139,7 +143,7 @@ impl ExtendedQueryHandler for Session {
         let types = parameter_types(plan).map_err(|error| refusal(&error.into()))?;
         let types: Vec<Option<&DataType>> = types.iter().map(Option::as_ref).collect();
         let parameters: ParamValues = deserialize_parameters(portal, &types)?;
-        let context = self.engine.statement();
+        let context = self.engine.statement(settings_of(client));
         let session = context.session();
         for hook in self.hooks.iter() {
             let answered =
@@ -189,7 +193,7 @@ impl QueryParser for Preparer {
             return Err(refusal(&QueryError::new(QueryErrorKind::Syntax, text)));
         }
         check_settings(&statement)?;
-        let context = self.engine.statement();
+        let context = self.engine.statement(settings_of(client));
         let session = context.session();
         for hook in self.hooks.iter() {
             let answered = hook.handle_extended_parse_query(&statement, &session, client);

@@ -59,8 +59,11 @@ pub(crate) struct FilePiece {
 #[derive(Debug)]
 pub(crate) struct Pieces {
     pub files: Vec<FilePiece>,
-    /// Each gives batches sorted by identity, then time, over one stretch of time after another.
+    /// Each gives batches sorted by identity, then time.
     pub plans: Vec<Arc<dyn ExecutionPlan>>,
+    /// The times that are read, cut so that between rows of one plan and one series within a
+    /// stretch there are none of another source. Disjoint and ascending.
+    pub stretches: Vec<TimeRange>,
 }
 
 impl<'a> Sources<'a> {
@@ -164,7 +167,24 @@ impl<'a> Sources<'a> {
 
     /// Everything apart, for a reader of its own.
     pub(crate) fn pieces(&self) -> Result<Pieces> {
-        Ok(Pieces { files: self.file_pieces(), plans: self.memory_and_resolved()? })
+        Ok(Pieces {
+            files: self.file_pieces(),
+            plans: self.memory_and_resolved()?,
+            stretches: self.stretches(),
+        })
+    }
+
+    fn stretches(&self) -> Vec<TimeRange> {
+        let gaps = outside(&self.boxes, self.asked);
+        let mut all: Vec<_> = self.boxes.iter().chain(&gaps).copied().collect();
+        all.sort_unstable_by_key(|range| range.first);
+        self.kept_of(&all)
+    }
+
+    /// The parts of ascending ranges that are read.
+    fn kept_of(&self, ranges: &[TimeRange]) -> Vec<TimeRange> {
+        let parts = |own: TimeRange| self.kept.iter().filter_map(move |kept| kept.overlap(own));
+        ranges.iter().copied().flat_map(parts).collect()
     }
 
     fn file_pieces(&self) -> Vec<FilePiece> {
@@ -172,10 +192,7 @@ impl<'a> Sources<'a> {
         let rest = outside(&self.boxes, self.asked);
         let piece = |file: &Arc<DataFile>, ranges: &[TimeRange]| FilePiece {
             file: Arc::clone(file),
-            ranges: ranges
-                .iter()
-                .flat_map(|own| self.kept.iter().filter_map(|kept| kept.overlap(*own)))
-                .collect(),
+            ranges: self.kept_of(ranges),
         };
         let free = self.free().into_iter().map(|file| piece(file, &whole));
         let partly = self.partly().into_iter().map(|file| piece(file, &rest));

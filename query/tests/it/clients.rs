@@ -25,14 +25,14 @@ fn rows() -> Vec<FileRows> {
     vec![FileRows::monotone(1, (1..=3).map(row).collect()), FileRows::late(2, vec![row(2)])]
 }
 
-async fn http(engine: Engine) -> String {
+pub(crate) async fn http(engine: Engine) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/sql", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, http_routes(engine)).await.unwrap() });
     url
 }
 
-async fn postgres(engine: Engine) -> Client {
+pub(crate) async fn postgres(engine: Engine) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(serve_postgres(listener, engine, std::future::pending()));

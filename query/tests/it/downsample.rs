@@ -307,3 +307,33 @@ fn what_it_cannot_answer_exactly_keeps_its_plan() {
         }
     });
 }
+
+/// Resolved stretches of a series have others between them.
+#[test]
+fn steps_lead_through_every_contested_stretch() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let row = |time: i64| Row {
+            node: "n".to_owned(),
+            gpu: "0".to_owned(),
+            time,
+            energy: Some(time),
+            ..Row::default()
+        };
+        let rows = |times: std::ops::Range<i64>| times.step_by(10).map(row).collect::<Vec<_>>();
+        let mut files: Vec<_> = (0..8)
+            .map(|file| FileRows::monotone(1 + file as u64, rows(file * 200..file * 200 + 100)))
+            .collect();
+        files.push(FileRows::late(9, rows(50..1_600)));
+        let pair = Pair::new().await;
+        pair.show(&files).await;
+        for sql in [
+            "SELECT node, increase(energy) FROM gpu GROUP BY node",
+            "SELECT node, delta(energy) FROM gpu GROUP BY node",
+            "SELECT date_bin(INTERVAL '1 minute', time), node, increase(energy) FROM gpu \
+             GROUP BY 1, node",
+        ] {
+            pair.check(sql).await.unwrap();
+        }
+    });
+}

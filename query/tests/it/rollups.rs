@@ -1,14 +1,18 @@
 //! Answers from rollups are the answers from raw rows, over random histories of a real store.
 
+use crate::clients::{http, postgres};
 use crate::fixture::{Row, ask, options};
 use crate::store::{append, layout};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 use tempfile::TempDir;
 use warpline_query::{Engine, EngineOptions};
-use warpline_storage::{MaintenanceOptions, Storage, StorageOptions};
+use warpline_storage::model::{Layout, Series};
+use warpline_storage::rollup::FieldKinds;
+use warpline_storage::{MaintenanceOptions, Retention, Storage, StorageOptions};
 
 /// Seconds since 1970 of an hour's beginning.
 const START: i64 = 1_767_225_600;
@@ -17,6 +21,7 @@ const START: i64 = 1_767_225_600;
 #[derive(Clone, Debug)]
 struct Pace {
     node: u8,
+    gpu: u8,
     model: u8,
     first: i64,
     rows: i64,
@@ -50,24 +55,26 @@ const BUCKETS: [&str; 6] = [
     "date_trunc('day', time)",
     "date_bin(INTERVAL '1 hour', time, TIMESTAMP '1970-01-01T00:30:00')",
 ];
-const KEYS: [&str; 4] = ["node", "node, gpu", "model", "gpu, model"];
+const KEYS: [&str; 5] = ["node", "node, gpu", "node, gpu, model", "model", "gpu, model"];
 const FILTERS: [&str; 4] = ["true", "node = 'n0'", "model IS NOT NULL", "util >= 3"];
 const ASKS: &str = "count(*), count(util), min(util), max(power), sum(power), avg(util), \
-                    sum(util), min(temp), sum(temp), avg(temp), first(util, time), \
-                    last(power, time), max(energy), count(energy)";
+                    sum(util), min(temp), sum(temp), avg(temp), max(energy), count(energy)";
+/// Where a group is of several series, rollups do not tell these.
+const ENDS: &str = ", first(util, time), last(power, time)";
 
 impl Asked {
     fn statements(&self) -> [String; 2] {
         let (from, to) = (START + self.from, START + self.from + self.seconds);
         let (bucket, keys) = (BUCKETS[self.bucket], KEYS[self.keys]);
+        let ends = if keys.starts_with("node, gpu") || self.filter == 1 { ENDS } else { "" };
         let rows = format!(
             "FROM gpu WHERE {} AND time >= to_timestamp({from}) AND time < to_timestamp({to})",
             FILTERS[self.filter]
         );
         [
-            format!("SELECT {bucket} AS b, {keys}, {ASKS} {rows} GROUP BY {bucket}, {keys}"),
+            format!("SELECT {bucket} AS b, {keys}, {ASKS}{ends} {rows} GROUP BY {bucket}, {keys}"),
             format!(
-                "SELECT {keys}, {ASKS} FROM gpu WHERE {} GROUP BY {keys}",
+                "SELECT {keys}, {ASKS}{ends} FROM gpu WHERE {} GROUP BY {keys}",
                 FILTERS[self.filter]
             ),
         ]
@@ -76,9 +83,11 @@ impl Asked {
 
 fn pace() -> impl Strategy<Value = Pace> {
     let value = -3..4_i32;
-    (0..2_u8, 0..3_u8, 0..9_000_i64, 200..900_i64, 1..3_i64, value, 1..5_i64).prop_map(
-        |(node, model, first, rows, step, value, absent)| Pace {
+    let series = (0..2_u8, 0..2_u8);
+    (series, 0..3_u8, 0..9_000_i64, 200..900_i64, 1..3_i64, value, 1..5_i64).prop_map(
+        |((node, gpu), model, first, rows, step, value, absent)| Pace {
             node,
+            gpu,
             model,
             first,
             rows,
@@ -108,10 +117,10 @@ fn steps() -> impl Strategy<Value = (Vec<Step>, Vec<Asked>)> {
 
 fn rows(pace: &Pace) -> Vec<Row> {
     let row = |at: i64| {
-        let present = at % pace.absent != 1;
+        let present = at % (pace.absent + 1) != 0;
         Row {
             node: format!("n{}", pace.node),
-            gpu: "0".to_owned(),
+            gpu: pace.gpu.to_string(),
             model: (pace.model > 0).then(|| format!("m{}", pace.model)),
             time: START + pace.first + at * pace.step,
             util: present.then_some((at % 7) as i16),
@@ -124,9 +133,15 @@ fn rows(pace: &Pace) -> Vec<Row> {
     (0..pace.rows).map(row).collect()
 }
 
+fn by_hand() -> MaintenanceOptions {
+    MaintenanceOptions { background: false, merge_memory: 0, ..MaintenanceOptions::default() }
+}
+
 async fn open(dir: &Path) -> (Storage, [Engine; 2]) {
-    let maintenance =
-        MaintenanceOptions { background: false, merge_memory: 0, ..MaintenanceOptions::default() };
+    open_with(dir, by_hand()).await
+}
+
+async fn open_with(dir: &Path, maintenance: MaintenanceOptions) -> (Storage, [Engine; 2]) {
     let store = StorageOptions { maintenance, ..StorageOptions::new(dir) };
     let storage = Storage::open(store).await.unwrap();
     storage.admit(&layout(&Row::default())).unwrap();
@@ -182,4 +197,148 @@ fn answers_from_rollups_are_those_from_raw_rows() {
     outcome.unwrap();
     let routed = ROUTED.load(Relaxed);
     assert!(routed > 30, "only {routed} statements read rollups");
+}
+
+/// A row a second of one GPU for two minutes; `util` is as the closure says.
+fn steady(gpu: &str, start: i64, util: impl Fn(i64) -> Option<i16>) -> Vec<Row> {
+    let row = |at: i64| Row {
+        node: "n0".to_owned(),
+        gpu: gpu.to_owned(),
+        time: START + start + at,
+        util: util(at),
+        ..Row::default()
+    };
+    (0..200).map(row).collect()
+}
+
+async fn both(engines: &[Engine; 2], sql: &str) {
+    let [with, without] = engines;
+    let plan = ask(with, &format!("EXPLAIN {sql}")).await.unwrap().concat().concat();
+    let answers = (ask(with, sql).await.unwrap(), ask(without, sql).await.unwrap());
+    assert_eq!(answers.0, answers.1, "{sql} {plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_over_several_series_are_those_of_their_first_values() {
+    let dir = TempDir::new().unwrap();
+    let (storage, engines) = open(dir.path()).await;
+    append(&storage, 1, &steady("0", 0, |at| (at >= 10).then_some(5))).await;
+    append(&storage, 2, &steady("1", 5, |_| Some(7))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    let bucket = "date_bin(INTERVAL '1 minute', time)";
+    both(
+        &engines,
+        &format!(
+            "SELECT {bucket}, node, first(util, time), last(util, time) FROM gpu \
+             GROUP BY {bucket}, node ORDER BY 1"
+        ),
+    )
+    .await;
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_that_a_rollup_did_not_keep_at_first_come_from_raw_rows() {
+    let dir = TempDir::new().unwrap();
+    let kinds = FieldKinds::new(["util"], []);
+    let (storage, engines) = open_with(dir.path(), MaintenanceOptions { kinds, ..by_hand() }).await;
+    append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    storage.close().await.unwrap();
+    drop(engines);
+    // The same field is a gauge now: its later buckets have sums.
+    let (storage, engines) = open(dir.path()).await;
+    append(&storage, 1_000, &steady("0", 600, |_| Some(4))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    both(&engines, "SELECT node, sum(util), avg(util), count(util) FROM gpu GROUP BY node").await;
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_newer_than_the_rollup_is_read_from_raw_rows() {
+    let dir = TempDir::new().unwrap();
+    let (storage, engines) = open(dir.path()).await;
+    append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    let old = layout(&Row { node: "n0".to_owned(), gpu: "0".to_owned(), ..Row::default() });
+    let attributes = vec!["model".into(), "rack".into()];
+    let series = Series {
+        identity: old.series()[0].identity.clone(),
+        attributes: vec!["".into(), "r1".into()],
+    };
+    let identity = vec!["node".into(), "gpu".into()];
+    let wider =
+        Layout::new("gpu", identity, attributes, old.columns().to_vec(), vec![series]).unwrap();
+    storage.admit(&wider).unwrap();
+    for sql in [
+        "SELECT rack, node, count(*) FROM gpu GROUP BY rack, node",
+        "SELECT node, count(*) FROM gpu WHERE rack IS NULL GROUP BY node",
+    ] {
+        both(&engines, sql).await;
+    }
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buckets_are_checked_at_times_that_rollups_alone_have() {
+    let dir = TempDir::new().unwrap();
+    let (storage, engines) = open(dir.path()).await;
+    append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
+    append(&storage, 2, &steady("0", 86_400, |_| Some(4))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    storage.close().await.unwrap();
+    drop(engines);
+    let retention = Retention { raw: Some(Duration::from_hours(24)), ..Retention::default() };
+    let interval = Duration::from_millis(20);
+    let maintenance = MaintenanceOptions { background: true, interval, retention, ..by_hand() };
+    let (storage, [with, _]) = open_with(dir.path(), maintenance).await;
+    let second_day = (START + 86_400) * 1_000_000;
+    let old = || storage.snapshot().table("gpu").unwrap().files.clone();
+    while old().iter().any(|file| file.times.first < second_day) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let hour = "extract(hour from date_trunc('hour', time))";
+    let sql = format!("SELECT {hour}, count(*) FROM gpu GROUP BY {hour}");
+    let rows = ask(&with, &sql).await.unwrap();
+    assert!(rows.len() <= 1, "one hour of two days: {rows:?}");
+    let all = ask(&with, "SELECT node, count(*) FROM gpu GROUP BY node").await.unwrap();
+    assert!(!all.is_empty(), "rollups still answer");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_may_leave_rollups_out() {
+    let dir = TempDir::new().unwrap();
+    let (storage, [engine, _]) = open(dir.path()).await;
+    append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    let sql = "EXPLAIN SELECT node, count(*) FROM gpu GROUP BY node";
+    let client = postgres(engine.clone()).await;
+    let simple = async || {
+        let messages = client.simple_query(sql).await.unwrap();
+        format!("{messages:?}").contains("rollup=")
+    };
+    let extended = async || {
+        let rows = client.query(sql, &[]).await.unwrap();
+        rows.iter().any(|row| row.get::<_, String>(1).contains("rollup="))
+    };
+    for (value, used) in [("off", false), ("on", true), ("'false'", false), ("default", true)] {
+        client.batch_execute(&format!("SET warpline.rollups = {value}")).await.unwrap();
+        assert_eq!((simple().await, extended().await), (used, used), "{value}");
+    }
+    client.execute("SET warpline.rollups = off", &[]).await.unwrap();
+    assert!(!extended().await);
+    for wrong in ["SET warpline.rollups = some", "SET warpline.other = on"] {
+        let error = client.batch_execute(wrong).await.unwrap_err();
+        let text = error.as_db_error().map(|error| error.message().to_owned()).unwrap();
+        assert!(text.contains("warpline.rollups"), "{text}");
+    }
+    assert!(!simple().await, "a refused SET leaves the setting");
+    let url = http(engine).await;
+    for (rollups, used) in [(Some(false), false), (None, true)] {
+        let body = serde_json::json!({ "sql": sql, "rollups": rollups });
+        let answer = reqwest::Client::new().post(&url).json(&body).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap().contains("rollup="), used);
+    }
+    storage.close().await.unwrap();
 }

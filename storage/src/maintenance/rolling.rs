@@ -16,7 +16,7 @@ use crate::error::StorageError;
 use crate::maintenance::merging::Stretch;
 use crate::merge::{Batches, Merge, Wanted, batches_of};
 use crate::model::{TableSchema, Timestamp};
-use crate::rollup::{Combine, Reduce, TIERS, Tier, tier_schema};
+use crate::rollup::{Combine, Reduce, TIERS, Tier, as_begun, tier_schema};
 use crate::rules::{dirty, merged, whole_buckets};
 use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::state::{Reach, Rolled, Stored};
@@ -144,6 +144,7 @@ impl Maintenance {
         };
         if let Some(handle) = self.open.get(name) {
             let mut held = handle.lock().await;
+            let schema = as_begun(schema, run.raw, held.schema());
             if **held.schema() != schema {
                 held.evolve(&schema).await?;
             }

@@ -30,4 +30,4 @@ mod whole;
 pub use columns::{FieldColumns, Kept};
 pub use combine::{Combine, Combiner};
 pub use reduce::{Reduce, Reducer};
-pub use tier::{FieldKinds, TIERS, Tier, tier_schema};
+pub use tier::{FieldKinds, TIERS, Tier, as_begun, tier_schema};

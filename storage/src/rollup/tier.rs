@@ -101,6 +101,20 @@ pub fn tier_schema(
     }
 }
 
+/// What a tier's table gets of a schema for it. Of a field that it has already, it keeps what it
+/// kept from the first: a sum, say, that began later would be missing in the older rows.
+pub fn as_begun(wanted: TableSchema, raw: &TableSchema, begun: &TableSchema) -> TableSchema {
+    let has = |name: &str| begun.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name));
+    let is_new = |name: &str| {
+        raw.fields.iter().all(|field| {
+            let own = Kept::ALL.iter().any(|kept| kept.column(&field.name) == name);
+            !own || !has(&Kept::Count.column(&field.name))
+        })
+    };
+    let fields = wanted.fields.into_iter().filter(|field| has(&field.name) || is_new(&field.name));
+    TableSchema { fields: fields.collect(), ..wanted }
+}
+
 /// A name that two columns have.
 fn twice(schema: &TableSchema) -> Option<String> {
     let mut seen = HashSet::from(["date".to_owned()]);
