@@ -103,7 +103,7 @@ impl fmt::Debug for ChunkFile {
 }
 
 impl ChunkOpener {
-    pub(crate) async fn open(&self, file: &DataFile) -> Result<ChunkFile> {
+    pub(crate) async fn open(&self, file: &Arc<DataFile>) -> Result<ChunkFile> {
         let (opener, file) = (self.clone(), partitioned(file));
         let footer = self.files.open(file.clone())?.footer().await?;
         Ok(ChunkFile { opener, file, footer })

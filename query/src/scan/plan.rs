@@ -132,9 +132,11 @@ impl<'a> FileReader<'a> {
     }
 }
 
-pub(super) fn partitioned(file: &DataFile) -> PartitionedFile {
+/// What reads a file; it holds on to it, so that the file is not deleted meanwhile.
+pub(super) fn partitioned(file: &Arc<DataFile>) -> PartitionedFile {
     let mut read = PartitionedFile::new("", file.bytes);
     read.object_meta.location = file.path.clone();
+    read.extensions.insert_arc(Arc::clone(file));
     read
 }
 

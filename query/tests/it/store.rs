@@ -2,12 +2,14 @@
 
 use crate::fixture::{MICROS, Row, options, schema};
 use crate::oracle::{check, last_writes, row};
+use futures::StreamExt;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
-use warpline_query::Engine;
+use warpline_query::{Engine, EngineOptions};
 use warpline_storage::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
 use warpline_storage::{MaintenanceOptions, Storage, StorageOptions};
 
@@ -118,4 +120,43 @@ fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
         })
     });
     outcome.unwrap();
+}
+
+/// Merges replace and delete the files that a statement has planned to read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_keeps_its_files_until_it_is_done() {
+    const FILES: i64 = 40;
+    let dir = TempDir::new().unwrap();
+    let (storage, engine) = open(dir.path()).await;
+    for file in 0..FILES {
+        let row = Row { node: "n".into(), gpu: "0".into(), time: file, ..Row::default() };
+        append(&storage, file as u64 + 1, &[row]).await;
+        storage.flush().await.unwrap();
+    }
+    storage.close().await.unwrap();
+    drop(engine);
+    let maintenance = MaintenanceOptions {
+        background: true,
+        interval: Duration::from_millis(50),
+        delete_after: Duration::ZERO,
+        ..MaintenanceOptions::default()
+    };
+    let options_of_store = StorageOptions { maintenance, ..StorageOptions::new(dir.path()) };
+    let storage = Storage::open(options_of_store).await.unwrap();
+    let options = EngineOptions { threads: 1, ..options() };
+    let engine = Engine::new(storage.clone(), &options).unwrap();
+    let mut answer = engine.query("SELECT time, node FROM gpu").await.unwrap();
+    let mut rows = answer.next().await.unwrap().unwrap().num_rows();
+    assert!(rows < FILES as usize, "it was read before anything could be deleted");
+    storage.compact(|_, _| ()).await.unwrap();
+    assert_eq!(storage.metrics().files, 1);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    while let Some(batch) = answer.next().await {
+        rows += batch.unwrap().num_rows();
+    }
+    assert_eq!(rows, FILES as usize);
+    while storage.metrics().deleted_files < FILES as u64 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    storage.close().await.unwrap();
 }
