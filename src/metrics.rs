@@ -77,6 +77,11 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
             "Memory of the newest row of every series that is in the tables.",
             metrics.latest_bytes,
         ),
+        counter(
+            "log_waits_for_room_total",
+            "Times that the log's disk had no room.",
+            metrics.log_waits,
+        ),
         gauge(
             "log_full",
             "1 while the log's disk has no room and producers wait.",

@@ -22,6 +22,8 @@ pub struct Metrics {
     pub log_syncs: u64,
     /// Whether the log waits for room on its disk.
     pub log_full: bool,
+    /// How often it had to begin to.
+    pub log_waits: u64,
     /// Bytes of rows in memory now, those that only a running query holds included.
     pub buffer_bytes: u64,
     /// Bytes of the newest rows of series in files, kept for `latest`.
@@ -87,6 +89,7 @@ pub(crate) struct Counters {
     pub(crate) log_bytes: AtomicU64,
     pub(crate) log_syncs: AtomicU64,
     pub(crate) log_full: AtomicBool,
+    pub(crate) log_waits: AtomicU64,
     pub(crate) flushes: AtomicU64,
     pub(crate) flush_failures: AtomicU64,
     pub(crate) flushed_rows: AtomicU64,
@@ -124,6 +127,7 @@ impl Counters {
             log_bytes: self.log_bytes.load(Relaxed),
             log_syncs: self.log_syncs.load(Relaxed),
             log_full: self.log_full.load(Relaxed),
+            log_waits: self.log_waits.load(Relaxed),
             flushes: self.flushes.load(Relaxed),
             flush_failures: self.flush_failures.load(Relaxed),
             flushed_rows: self.flushed_rows.load(Relaxed),

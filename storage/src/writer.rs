@@ -156,6 +156,7 @@ impl Writer {
             match self.log.commit() {
                 Err(error) if error.kind() == ErrorKind::Retry => {
                     if !self.counters.log_full.swap(true, Relaxed) {
+                        self.counters.log_waits.fetch_add(1, Relaxed);
                         tracing::warn!(%error, "nothing is acknowledged until there is room");
                     }
                     self.wait_for_room(error)?;

@@ -175,7 +175,8 @@ pub(crate) fn free_port() -> u16 {
 /// Rows in the files of a table once everything in the log has been flushed, counted without
 /// regard to keys: a row committed twice counts twice. The server must be off.
 pub(crate) async fn rows_in_files(data: &Path, table: &str) -> u64 {
-    let storage = Storage::open(StorageOptions::new(data)).await.expect("the store opens");
+    let options = StorageOptions { segment_bytes: 256 << 10, ..StorageOptions::new(data) };
+    let storage = Storage::open(options).await.expect("the store opens");
     storage.flush().await.expect("a flush");
     let snapshot = storage.snapshot();
     let table = snapshot.table(table).expect("the table");

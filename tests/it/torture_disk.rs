@@ -48,8 +48,8 @@ impl Drop for SmallDisk {
     }
 }
 
-async fn until(server: &Server, metric: &str, least: u64) {
-    while server.metric(metric).await < least {
+async fn until_above(server: &Server, metric: &str, before: u64) {
+    while server.metric(metric).await <= before {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -73,8 +73,9 @@ async fn until_acknowledged(journal: &Path, frame: u64) {
     }
 }
 
-/// The disk of `part` of the data folder fills up and is freed again under a running server.
-async fn fills_up(part: &str, more: &[(&str, &str)], sign: &str) {
+/// The disk of `part` of the data folder fills up and is freed again under a running server, which
+/// counts it in `sign`.
+async fn fills_up(part: &str, more: &[(&str, &str)], sign: &str, stops: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, journal) = (folder.path().join("data"), folder.path().join("journal"));
     let Some(disk) = SmallDisk::mount(&data.join(part)) else { return };
@@ -83,9 +84,10 @@ async fn fills_up(part: &str, more: &[(&str, &str)], sign: &str) {
     let feed = Feed::start(server.url(), &journal);
     until_acknowledged(&journal, 50).await;
     for round in 0..3 {
+        let before = server.metric(sign).await;
         disk.fill();
-        until(&server, sign, 1).await;
-        let stood = standstill(&journal).await;
+        until_above(&server, sign, before).await;
+        let stood = if stops { standstill(&journal).await } else { audit::acknowledged(&journal) };
         check_acknowledged(&server, stood);
         if round == 1 {
             // The full disk and a death come together.
@@ -103,16 +105,16 @@ async fn fills_up(part: &str, more: &[(&str, &str)], sign: &str) {
     audit_all(&mut server, &data, last).await;
 }
 
+/// The flush that a full log asks for may free so many segments that it goes on by itself.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it has hung beside other tests; not yet known whether the test or the server waits"]
 async fn the_disk_of_the_log_fills_up() {
-    fills_up("log", &[], "warpline_log_full").await;
+    fills_up("log", &[], "warpline_log_waits_for_room_total", false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_of_the_tables_fills_up() {
     let more = [("WARPLINE_STORAGE_MEMORY", "256KiB")];
-    fills_up("store", &more, "warpline_flush_failures_total").await;
+    fills_up("store", &more, "warpline_flush_failures_total", true).await;
 }
 
 /// The library that lets syncs fail; `None` where there is no C compiler.
