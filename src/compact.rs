@@ -47,11 +47,18 @@ pub async fn run(options: CompactOptions) -> Result<(), Failure> {
     storage.close().await?;
     merged?;
     println!(
-        "{} files became {}; {} MB were read, {} MB written",
+        "{} files became {}; {} MB were read, {} MB written in {:.1} s",
         before.files,
         after.files,
         total.read / 1_000_000,
-        total.written / 1_000_000
+        total.written / 1_000_000,
+        after.merge_micros as f64 / 1e6
+    );
+    println!(
+        "rollups got {} rows, {} MB, in {:.1} s",
+        after.rolled_rows,
+        after.rolled_bytes / 1_000_000,
+        after.roll_micros as f64 / 1e6
     );
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! A real `warpline serve` on a folder of its own, for the length of a measurement.
 
 use crate::process::{self, Memory};
+use crate::report::MIB;
 use crate::{Failure, http};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +17,10 @@ use tempfile::TempDir;
 
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const FLUSHED_WITHIN: Duration = Duration::from_mins(10);
+const SETTLED_WITHIN: Duration = Duration::from_hours(1);
+/// A server at rest takes less than this share of a core over that time.
+const REST: Duration = Duration::from_secs(5);
+const AT_REST: f64 = 0.05;
 const POLL: Duration = Duration::from_millis(50);
 
 /// A setting of the server, `storage.flush_interval=10s`, as docs/operating.md names them.
@@ -81,6 +88,24 @@ impl Server {
         self.wait_until_ready()
     }
 
+    /// Merges all files of the stopped server as if every day were over, and starts it again.
+    pub(crate) fn compact(&mut self) -> Result<Compacted, Failure> {
+        let mut command = Command::new(&self.binary);
+        command.envs(environment(&self.settings)).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut done = None;
+        self.restart(|data| {
+            done = Some(compact(command.arg("compact").arg("--data").arg(data))?);
+            Ok(())
+        })?;
+        done.ok_or_else(|| "nothing was compacted".into())
+    }
+
+    /// Gives a setting another value from the next start on.
+    pub(crate) fn set(&mut self, setting: Setting) {
+        self.settings.retain(|own| own.name != setting.name);
+        self.settings.push(setting);
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -100,14 +125,34 @@ impl Server {
     /// The server's own counters.
     pub(crate) fn counters(&self) -> Result<Counters, Failure> {
         let page = http::get(self.address, "/metrics")?;
-        let count = |name: &str| {
-            http::sample(&page, name).ok_or_else(|| format!("/metrics does not tell {name}"))
-        };
+        let count = |name| sample(&page, name);
         Ok(Counters {
             rows: count("warpline_rows_total")? as u64,
             flushes: count("warpline_flushes_total")? as u64,
             flushed_rows: count("warpline_flushed_rows_total")? as u64,
         })
+    }
+
+    /// One of its metrics.
+    pub(crate) fn sample(&self, name: &str) -> Result<f64, Failure> {
+        sample(&http::get(self.address, "/metrics")?, name)
+    }
+
+    /// Waits until every row is committed, and then until maintenance has merged all it can and
+    /// keeps rollups of it: the server rests.
+    pub(crate) fn wait_until_settled(&self) -> Result<(), Failure> {
+        self.wait_until_flushed()?;
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        loop {
+            let (cpu, begun) = (self.cpu_seconds()?, Instant::now());
+            sleep(REST);
+            if self.cpu_seconds()? - cpu < AT_REST * begun.elapsed().as_secs_f64() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err("the server did not come to rest in time".into());
+            }
+        }
     }
 
     /// Waits until every row taken is committed in the tables.
@@ -127,20 +172,17 @@ impl Server {
 
     /// Files of the tables and the bytes in them.
     pub(crate) fn parquet(&self) -> Result<Files, Failure> {
-        let mut files = Files::default();
-        let mut folders = vec![data_folder(self.folder.path())];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let (path, kind) = entry.and_then(|e| Ok((e.path(), e.file_type()?)))?;
-                if kind.is_dir() {
-                    folders.push(path);
-                } else if is_table_data(&path) {
-                    files.count += 1;
-                    files.bytes += fs::metadata(path)?.len();
-                }
-            }
-        }
-        Ok(files)
+        parquet_in(&data_folder(self.folder.path()))
+    }
+
+    /// The same by table.
+    pub(crate) fn parquet_by_table(&self) -> Result<BTreeMap<String, Files>, Failure> {
+        let store = data_folder(self.folder.path()).join("store");
+        let tables = fs::read_dir(store)?.map(|entry| {
+            let entry = entry?;
+            Ok((entry.file_name().to_string_lossy().into_owned(), parquet_in(&entry.path())?))
+        });
+        tables.collect()
     }
 
     fn wait_until_ready(&mut self) -> Result<(), Failure> {
@@ -187,15 +229,31 @@ fn spawn(
         .arg("serve")
         .args(["--data".as_ref(), data_folder(folder).as_os_str()])
         .args(["--listen", &address.to_string(), "--postgres", &postgres.to_string()])
-        // The data of comparisons has times of its own.
-        .env("WARPLINE_RETENTION_RAW", "forever")
-        .envs(settings.iter().map(|setting| (setting.variable(), &setting.value)))
+        .envs(environment(settings))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()
         .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
     Ok((child, address))
+}
+
+/// Files of tables below a folder, and the bytes in them.
+fn parquet_in(folder: &Path) -> Result<Files, Failure> {
+    let mut files = Files::default();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let (path, kind) = entry.and_then(|e| Ok((e.path(), e.file_type()?)))?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if is_table_data(&path) {
+                files.count += 1;
+                files.bytes += fs::metadata(path)?.len();
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn data_folder(folder: &Path) -> PathBuf {
@@ -210,10 +268,60 @@ pub(crate) struct Counters {
     pub(crate) flushed_rows: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Files {
     pub(crate) count: u64,
     pub(crate) bytes: u64,
+}
+
+/// The settings as variables. Rows are kept: the data of comparisons has times of its own.
+fn environment(settings: &[Setting]) -> impl Iterator<Item = (String, String)> {
+    let keep = Setting::new("retention.raw", "forever");
+    let all = std::iter::once(keep).chain(settings.iter().cloned());
+    all.map(|setting| (setting.variable(), setting.value))
+}
+
+/// What `warpline compact` took and did; seconds are of the clock.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Compacted {
+    pub(crate) cpu: f64,
+    pub(crate) peak_mib: f64,
+    pub(crate) read_mb: f64,
+    pub(crate) written_mb: f64,
+    pub(crate) rolled_mb: f64,
+    pub(crate) seconds: f64,
+}
+
+fn compact(command: &mut Command) -> Result<Compacted, Failure> {
+    let begun = Instant::now();
+    let mut child = command.spawn()?;
+    let mut seen = Compacted::default();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        // Both fail between its end and the next look.
+        seen.cpu = process::cpu_seconds(child.id()).unwrap_or(seen.cpu);
+        let peak = process::memory(child.id()).map(|memory| memory.peak as f64 / MIB);
+        seen.peak_mib = peak.unwrap_or(seen.peak_mib);
+        sleep(POLL);
+    };
+    let mut said = String::new();
+    child.stdout.take().map_or(Ok(0), |mut out| out.read_to_string(&mut said))?;
+    let before = |unit: &str| -> Option<f64> {
+        said.split_once(unit)?.0.split_whitespace().last()?.parse().ok()
+    };
+    match (before(" MB were read"), before(" MB written"), before(" MB, in")) {
+        (Some(read_mb), Some(written_mb), Some(rolled_mb)) if status.success() => {
+            let seconds = begun.elapsed().as_secs_f64();
+            Ok(Compacted { read_mb, written_mb, rolled_mb, seconds, ..seen })
+        }
+        _ => Err(format!("warpline compact ended with {status}: {said}").into()),
+    }
+}
+
+fn sample(page: &str, name: &str) -> Result<f64, Failure> {
+    http::sample(page, name).ok_or_else(|| format!("/metrics does not tell {name}").into())
 }
 
 /// Checkpoints of the table log are Parquet too, but no table data.

@@ -45,6 +45,8 @@ pub(super) struct Load {
     /// CPU seconds of the server until every row was acknowledged, and until it was in files.
     pub(super) durable_cpu: f64,
     pub(super) stored_cpu: f64,
+    /// The same until files were merged and rollups kept.
+    pub(super) settled_cpu: f64,
     pub(super) bytes: u64,
     pub(super) files: u64,
     pub(super) memory_peak_mib: f64,
@@ -76,7 +78,7 @@ impl Files {
     pub(super) fn load(
         &self,
         binary: &Path,
-        server: &Server,
+        server: &mut Server,
         data: &Dataset,
     ) -> Result<Load, Failure> {
         let (cpu, begun) = (server.cpu_seconds()?, Instant::now());
@@ -98,14 +100,20 @@ impl Files {
         if counters.rows != data.rows {
             return Err(format!("of {} rows {} were taken", data.rows, counters.rows).into());
         }
+        let stored_cpu = server.cpu_seconds()? - cpu;
+        server.wait_until_settled()?;
+        let (settled_cpu, memory_peak_mib) =
+            (server.cpu_seconds()? - cpu, server.memory()?.peak as f64 / MIB);
+        let compacted = server.compact()?;
         let files = server.parquet()?;
         Ok(Load {
             import_seconds,
             durable_cpu,
-            stored_cpu: server.cpu_seconds()? - cpu,
+            stored_cpu,
+            settled_cpu: settled_cpu + compacted.cpu,
             bytes: files.bytes,
             files: files.count,
-            memory_peak_mib: server.memory()?.peak as f64 / MIB,
+            memory_peak_mib,
         })
     }
 }

@@ -104,8 +104,9 @@ pub(crate) fn run(options: &QueryOptions) -> Result<Report, Failure> {
 impl QueryOptions {
     fn settings(&self) -> Vec<Setting> {
         let flush = Setting::new("storage.flush_interval", &self.flush_interval);
-        let keep = Setting::new("retention.raw", "forever");
-        [flush, keep].into_iter().chain(self.set.iter().cloned()).collect()
+        let maintain = Setting::new("maintenance.interval", "1s");
+        let delete = Setting::new("maintenance.delete_after", "1s");
+        [flush, maintain, delete].into_iter().chain(self.set.iter().cloned()).collect()
     }
 
     fn asks(&self, query: &str) -> bool {
@@ -122,7 +123,7 @@ fn measure_size(
     let (data, files) = dataset::convert(harness, size, options.dir.as_deref())?;
     eprintln!("loading warpline, size {size}");
     let mut server = Server::start(binary, options.dir.as_deref(), options.settings())?;
-    let load = files.load(binary, &server, &data)?;
+    let load = files.load(binary, &mut server, &data)?;
     let statements: Vec<_> =
         statements::all(&data).into_iter().filter(|s| options.asks(s.query())).collect();
     let answers = tempfile::tempdir()?;
