@@ -13,6 +13,7 @@ mod limits;
 mod peers;
 mod process;
 mod queries;
+mod recovery;
 mod report;
 mod server;
 mod simulator;
@@ -33,6 +34,7 @@ Examples:
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
   warpline-bench commits --commits 5760 --plot DIR
   warpline-bench growth --days 1,7,30
+  warpline-bench recovery --seconds 10,60,300
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
@@ -56,6 +58,7 @@ enum Command {
     Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
     Queries(Box<queries::QueryOptions>),
+    Recovery(recovery::RecoveryOptions),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +80,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,
         Command::Queries(options) => queries::run(options)?,
+        Command::Recovery(options) => recovery::run(options)?,
     };
     for table in &report.tables {
         println!("{table}");
