@@ -3,6 +3,7 @@
 //! Promises: the client's cost is kept apart from the server's; what a run acknowledged is counted
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
 
+mod encode;
 mod harness;
 mod http;
 mod ingest;
@@ -29,6 +30,7 @@ Examples:
   warpline-bench limits
   warpline-bench ingest --gpus 1000,8000 --duration 60s
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
+  warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
@@ -46,6 +48,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Encode(encode::EncodeOptions),
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
+        Command::Encode(options) => encode::run(options)?,
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,

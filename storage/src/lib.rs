@@ -44,3 +44,4 @@ pub use latest::Latest;
 pub use metrics::Metrics;
 pub use rules::{contested, merged};
 pub use snapshot::{DataFile, FileKind, FileOrder, Level, Snapshot, TableSnapshot, TimeRange};
+pub use table::encoded;

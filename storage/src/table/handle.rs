@@ -115,7 +115,7 @@ impl Table {
         about: FileAbout,
     ) -> Result<Option<WrittenFile>, StorageError> {
         let schema = self.schema.clone();
-        let encoding = tokio::task::spawn_blocking(move || encode(&schema, batches));
+        let encoding = tokio::task::spawn_blocking(move || encode(&schema, batches, about.level));
         let encoded = encoding.await.map_err(|error| {
             StorageError::because(ErrorKind::Internal, "a file was not encoded", error)
         })??;

@@ -3,6 +3,7 @@
 use super::{DAY, SECOND, rows, schema};
 use crate::error::ErrorKind;
 use crate::model::TableSchema;
+use crate::snapshot::Level;
 use crate::table::files::{Contents, TagRange};
 use crate::table::parquet::encode;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
@@ -18,7 +19,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 fn encoded(schema: &TableSchema, batches: Vec<RecordBatch>) -> (Bytes, Contents) {
-    encode(schema, batches.into_iter()).unwrap().unwrap()
+    encode(schema, batches.into_iter(), Level::Hour).unwrap().unwrap()
 }
 
 /// Reads a file with the table's types as hint.
@@ -82,7 +83,7 @@ proptest! {
         let all = take_record_batch(&all, &picked).unwrap();
         let slices = (0..all.num_rows()).step_by(chunk);
         let slices = slices.map(|at| all.slice(at, chunk.min(all.num_rows() - at)));
-        match encode(&schema, slices).unwrap() {
+        match encode(&schema, slices, Level::Flush).unwrap() {
             None => prop_assert_eq!(all.num_rows(), 0),
             Some((bytes, contents)) => {
                 prop_assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
@@ -161,7 +162,7 @@ fn rows_out_of_order_are_refused() {
     let doubled = vec![batch.clone(), batch.slice(5, 1)];
     let backwards = vec![batch.slice(3, 3), batch.slice(0, 3)];
     for batches in [doubled, backwards] {
-        let error = encode(&schema, batches.into_iter()).unwrap_err();
+        let error = encode(&schema, batches.into_iter(), Level::Flush).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
     }
 }
@@ -174,7 +175,7 @@ fn a_file_may_lack_columns_but_not_have_others() {
     let batch = rows(&narrow, 2, 3, DAY);
     let (bytes, _) = encoded(&wide, vec![batch.clone()]);
     assert_eq!(plain(&decoded(&bytes, &narrow.arrow())), plain(&batch));
-    let error = encode(&narrow, [rows(&wide, 2, 3, DAY)].into_iter()).unwrap_err();
+    let error = encode(&narrow, [rows(&wide, 2, 3, DAY)].into_iter(), Level::Flush).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
 }
 
