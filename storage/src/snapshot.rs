@@ -151,10 +151,8 @@ impl TimeRange {
 
     /// The times in both.
     pub fn overlap(self, other: Self) -> Option<Self> {
-        self.meets(other).then(|| Self {
-            first: self.first.max(other.first),
-            last: self.last.min(other.last),
-        })
+        self.meets(other)
+            .then(|| Self { first: self.first.max(other.first), last: self.last.min(other.last) })
     }
 
     /// The smallest range that holds both.

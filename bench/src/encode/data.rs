@@ -6,9 +6,7 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::{SortColumn, cast, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{
-    DataType, Decimal32Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, Decimal32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::ipc::reader::FileReader;
 use chrono::NaiveDateTime;
 use flate2::read::GzDecoder;
@@ -43,18 +41,21 @@ pub(super) fn peers(blocks: &Path) -> Result<Rows, Failure> {
     }
     let first = batches.first().ok_or("the harness has no data")?.schema();
     let is_tag = |name: &str| IDENTITY.contains(&name) || ATTRIBUTES.contains(&name);
-    let fields = first.fields().iter().filter(|field| {
-        !is_tag(field.name()) && field.name() != "ts" && field.name() != "gpu_id"
-    });
+    let fields = first
+        .fields()
+        .iter()
+        .filter(|field| !is_tag(field.name()) && field.name() != "ts" && field.name() != "gpu_id");
     let schema = TableSchema {
         table: "dcgm".into(),
         identity: IDENTITY.map(Arc::from).to_vec(),
         attributes: ATTRIBUTES.map(Arc::from).to_vec(),
         fields: fields
-            .map(|field| Ok(Field {
-                name: field.name().as_str().into(),
-                field_type: field_type(field.name(), field.data_type())?,
-            }))
+            .map(|field| {
+                Ok(Field {
+                    name: field.name().as_str().into(),
+                    field_type: field_type(field.name(), field.data_type())?,
+                })
+            })
             .collect::<Result<_, Failure>>()?,
     };
     let typed = batches.iter().map(|batch| typed(&schema, batch)).collect::<Result<Vec<_>, _>>()?;
@@ -95,7 +96,9 @@ fn typed(schema: &TableSchema, block: &RecordBatch) -> Result<RecordBatch, Failu
                 let times = times.unary::<_, TimestampMicrosecondType>(|time| time * 1_000);
                 Arc::new(times.with_timezone("UTC"))
             }
-            DataType::Dictionary(..) => cast(&cast(column(field.name())?, &DataType::Utf8)?, field.data_type())?,
+            DataType::Dictionary(..) => {
+                cast(&cast(column(field.name())?, &DataType::Utf8)?, field.data_type())?
+            }
             DataType::Decimal32(_, scale) => {
                 let doubles = cast(column(field.name())?, &DataType::Float64)?;
                 scaled(doubles.as_primitive(), 10_f64.powi(i32::from(*scale)), field.data_type())
@@ -121,9 +124,12 @@ fn sorted(schema: &TableSchema, rows: &RecordBatch) -> Result<RecordBatch, Failu
     let plain = plain.collect::<Result<Vec<_>, _>>()?;
     let columns = plain.iter().map(|values| SortColumn { values: values.clone(), options: None });
     let order = lexsort_to_indices(&columns.collect::<Vec<_>>(), None)?;
-    let keys: Vec<_> = plain.iter().map(|key| arrow::compute::take(key, &order, None)).collect::<Result<_, _>>()?;
+    let keys: Vec<_> = plain
+        .iter()
+        .map(|key| arrow::compute::take(key, &order, None))
+        .collect::<Result<_, _>>()?;
     let mut first = vec![true; rows.num_rows()];
-    let same = keys.iter().map(|key| same_as_before(key));
+    let same = keys.iter().map(same_as_before);
     let same: Vec<Vec<bool>> = same.collect();
     for (row, first) in first.iter_mut().enumerate() {
         *first = !same.iter().all(|same| same[row]);
@@ -133,15 +139,12 @@ fn sorted(schema: &TableSchema, rows: &RecordBatch) -> Result<RecordBatch, Failu
 }
 
 fn same_as_before(key: &ArrayRef) -> Vec<bool> {
-    let same = |row: usize| match key.data_type() {
-        DataType::Utf8 => {
-            let key = key.as_string::<i32>();
-            key.value(row) == key.value(row - 1)
+    let same = |row: usize| {
+        if let Some(words) = key.as_string_opt::<i32>() {
+            return words.value(row) == words.value(row - 1);
         }
-        _ => {
-            let key = key.as_primitive::<TimestampMicrosecondType>();
-            key.value(row) == key.value(row - 1)
-        }
+        let times = key.as_primitive::<TimestampMicrosecondType>();
+        times.value(row) == times.value(row - 1)
     };
     (0..key.len()).map(|row| row > 0 && same(row)).collect()
 }
@@ -232,15 +235,12 @@ fn trace(name: &str, text: &str, doubles: bool) -> Result<Option<Rows>, Failure>
         let words: Vec<&str> = rows.iter().map(|row| number(row[at])).collect();
         let is_name = ["run", "node", "index"].contains(&header[at]);
         let name: Arc<str> = format!("c{at}").into();
-        match numbers(&words, doubles).filter(|_| !is_name) {
-            Some((field_type, values)) => {
-                schema.fields.push(Field { name, field_type });
-                fields.push(values);
-            }
-            None => {
-                schema.identity.push(name);
-                columns.push(Arc::new(words.into_iter().collect::<DictionaryArray<Int32Type>>()));
-            }
+        if let Some((field_type, values)) = numbers(&words, doubles).filter(|_| !is_name) {
+            schema.fields.push(Field { name, field_type });
+            fields.push(values);
+        } else {
+            schema.identity.push(name);
+            columns.push(Arc::new(words.into_iter().collect::<DictionaryArray<Int32Type>>()));
         }
     }
     if doubles && !schema.fields.iter().any(|field| field.field_type == FieldType::Float64) {

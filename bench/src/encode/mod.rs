@@ -36,6 +36,10 @@ pub(crate) struct EncodeOptions {
     /// Folder of recorded traces (gzipped CSV)
     #[arg(long, value_name = "DIR")]
     traces: Option<PathBuf>,
+
+    /// Folder in which Warpline's files are left, to be read with other programs
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
 }
 
 /// One way to write one set of rows.
@@ -60,7 +64,7 @@ pub(crate) fn run(options: &EncodeOptions) -> Result<Report, Failure> {
             harness.generate(size)?;
             let merged = data::peers(&harness.blocks(size))?;
             for rows in [merged.flush(15)?, merged.flushes(10)?, merged] {
-                let all = measure(&rows.named(size))?;
+                let all = measure(options, &rows.named(size))?;
                 tables.push(by_column(&all));
                 figures.extend(all);
             }
@@ -68,19 +72,27 @@ pub(crate) fn run(options: &EncodeOptions) -> Result<Report, Failure> {
     }
     if let Some(folder) = &options.traces {
         for rows in data::traces(folder)? {
-            figures.extend(measure(&rows)?);
+            figures.extend(measure(options, &rows)?);
         }
     }
     tables.insert(0, summary(&figures, &machine));
     Ok(Report { tables, figures: json!({ "machine": machine, "encode": figures }) })
 }
 
-fn measure(rows: &Rows) -> Result<Vec<Figure>, Failure> {
+fn measure(options: &EncodeOptions, rows: &Rows) -> Result<Vec<Figure>, Failure> {
     eprintln!("encoding {}", rows.name);
-    let mut figures = vec![figure(rows, "warpline", |batch| {
+    let ours = |batch: &RecordBatch| -> Result<Bytes, Failure> {
         let file = encoded(&rows.schema, std::iter::once(batch.clone()), rows.level)?;
         file.ok_or_else(|| "no rows".into())
-    })?];
+    };
+    if let Some(folder) = &options.keep {
+        std::fs::create_dir_all(folder)?;
+        for (index, file) in rows.files.iter().enumerate() {
+            let name = format!("{} {index}.parquet", rows.name.replace(", ", " "));
+            std::fs::write(folder.join(name), ours(file)?)?;
+        }
+    }
+    let mut figures = vec![figure(rows, "warpline", ours)?];
     for single in Single::ALL {
         figures.push(figure(rows, single.name(), |batch| single.encode(&rows.schema, batch))?);
     }

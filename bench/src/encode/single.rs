@@ -33,11 +33,7 @@ impl Single {
     }
 
     /// In all but the fields the file is like a table's.
-    pub(super) fn encode(
-        self,
-        schema: &TableSchema,
-        rows: &RecordBatch,
-    ) -> Result<Bytes, Failure> {
+    pub(super) fn encode(self, schema: &TableSchema, rows: &RecordBatch) -> Result<Bytes, Failure> {
         let mut builder = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
             .set_max_row_group_row_count(Some(1 << 17))
@@ -47,6 +43,11 @@ impl Single {
             .set_statistics_enabled(EnabledStatistics::None)
             .set_column_encoding(ColumnPath::from("time"), Encoding::DELTA_BINARY_PACKED)
             .set_column_dictionary_enabled(ColumnPath::from("time"), false);
+        let tags = schema.identity.iter().chain(&schema.attributes);
+        for key in tags.map(|tag| &**tag).chain(["time"]) {
+            let path = ColumnPath::from(key);
+            builder = builder.set_column_statistics_enabled(path, EnabledStatistics::Page);
+        }
         for field in &schema.fields {
             let path = ColumnPath::from(&*field.name);
             let encoding = match self {

@@ -5,6 +5,7 @@
 //! docs/decisions/2026-11-24-encodings.md has the figures.
 
 use super::encodings::{Choice, Dictionary, Values, plain, varint};
+use super::parquet::PAGE_ROWS;
 use crate::snapshot::Level;
 use arrow::array::{Array, AsArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
@@ -12,7 +13,7 @@ use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
 };
 use bytes::Bytes;
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
@@ -20,6 +21,7 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation};
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
+use std::sync::Arc;
 use zstd::bulk::Compressor;
 
 /// Stretches of rows that the choice looks at, and their length.
@@ -29,34 +31,40 @@ const STRETCH: usize = 2_048;
 /// they cost a reader little.
 const QUIET: usize = 4;
 /// Distinct values among those looked at beyond which no dictionary is thought of.
-const SAMPLE_DISTINCT: usize = 2_048;
+const SAMPLE_DISTINCT: usize = 4_096;
 
 /// Turns columns of row groups into column chunks.
 pub(super) struct ChunkEncoder {
-    compressor: Compressor<'static>,
+    compressor: Zstd,
     compression: Compression,
-    pages: PageRows,
+    /// Rows of a page that takes little.
+    quiet_rows: usize,
 }
 
-/// Rows of a page.
-#[derive(Clone, Copy)]
-struct PageRows {
-    noisy: usize,
-    quiet: usize,
+/// Compresses pages. Packed bits hardly shrink, whatever the level; bytes do.
+struct Zstd {
+    compressor: Compressor<'static>,
+    packed: i32,
+    bytes: i32,
+}
+
+impl Zstd {
+    fn compress(&mut self, page: &[u8], encoding: Encoding) -> Result<Vec<u8>, ParquetError> {
+        let packed = encoding == Encoding::DELTA_BINARY_PACKED;
+        self.compressor.set_compression_level(if packed { self.packed } else { self.bytes })?;
+        Ok(self.compressor.compress(page)?)
+    }
 }
 
 impl ChunkEncoder {
-    pub(super) fn new(level: Level, compression: Compression) -> Result<Self, ParquetError> {
-        let Compression::ZSTD(zstd) = compression else {
-            return Err(ParquetError::General(format!("{compression} is not zstd")));
+    pub(super) fn new(level: Level) -> Result<Self, ParquetError> {
+        let (packed, bytes, quiet_rows) = match level {
+            Level::Flush => (1, 3, PAGE_ROWS),
+            Level::Hour | Level::Day => (3, 5, 4 * PAGE_ROWS),
         };
-        let noisy = super::parquet::PAGE_ROWS;
-        let quiet = if level == Level::Flush { noisy } else { 4 * noisy };
-        Ok(Self {
-            compressor: Compressor::new(zstd.compression_level())?,
-            compression,
-            pages: PageRows { noisy, quiet },
-        })
+        let compressor = Zstd { compressor: Compressor::new(packed)?, packed, bytes };
+        let compression = Compression::ZSTD(ZstdLevel::try_new(packed)?);
+        Ok(Self { compressor, compression, quiet_rows })
     }
 
     /// The column chunk of the rows in `arrays`, one after the other.
@@ -70,12 +78,12 @@ impl ChunkEncoder {
         let values = values(arrays, rows);
         let (choice, quiet) = self.choose(&values)?;
         let page_rows = match &choice {
-            Choice::Dictionary(one) if one.values.len() == 1 => rows,
-            _ if quiet => self.pages.quiet,
-            _ => self.pages.noisy,
+            Choice::Runs(one) if one.values.len() == 1 => rows,
+            _ if quiet => self.quiet_rows,
+            _ => PAGE_ROWS,
         };
         let mut chunk = Chunk::new();
-        if let Choice::Dictionary(dictionary) = &choice {
+        if let Some(dictionary) = choice.dictionary() {
             chunk.dictionary(&mut self.compressor, dictionary, values.wide)?;
         }
         let mut rest = values.raw.as_slice();
@@ -98,24 +106,27 @@ impl ChunkEncoder {
         if raw.iter().all(|value| value == first)
             && let Some(dictionary) = Dictionary::of(raw)
         {
-            return Ok((Choice::Dictionary(dictionary), true));
+            return Ok((Choice::Runs(dictionary.into()), true));
         }
         let sample = sample(raw);
         let looked_at: usize = sample.iter().map(|stretch| stretch.len()).sum();
-        let mut best = (Choice::Plain, self.trial(&Choice::Plain, &sample, values.wide)?);
-        let other = if values.real { Choice::Split } else { Choice::Delta };
-        let bytes = self.trial(&other, &sample, values.wide)?;
-        if bytes < best.1 {
-            best = (other, bytes);
-        }
-        if few(&sample)
-            && let Some(dictionary) = Dictionary::of(raw)
-        {
+        let mut choices = vec![if values.real { Choice::Split } else { Choice::Delta }];
+        let dictionary = few(&sample).then(|| Dictionary::of(raw)).flatten().map(Arc::new);
+        let mut shared = 0;
+        if let Some(dictionary) = dictionary {
             let mut page = Vec::new();
             plain(&dictionary.values, values.wide, &mut page);
-            let own = self.compressor.compress(&page)?.len() * looked_at / raw.len();
-            let choice = Choice::Dictionary(dictionary);
-            let bytes = own + self.trial(&choice, &sample, values.wide)?;
+            let bytes = self.compressor.compress(&page, Encoding::PLAIN)?.len();
+            shared = bytes * looked_at / raw.len();
+            if dictionary.is_small() {
+                choices.push(Choice::Bytes(dictionary.clone()));
+            }
+            choices.push(Choice::Runs(dictionary));
+        }
+        let mut best = (Choice::Plain, self.trial(&Choice::Plain, &sample, values.wide)?);
+        for choice in choices {
+            let shared = if choice.dictionary().is_some() { shared } else { 0 };
+            let bytes = shared + self.trial(&choice, &sample, values.wide)?;
             if bytes < best.1 {
                 best = (choice, bytes);
             }
@@ -134,7 +145,7 @@ impl ChunkEncoder {
         for stretch in sample {
             page.clear();
             choice.write(stretch, wide, &mut page);
-            bytes += self.compressor.compress(&page)?.len();
+            bytes += self.compressor.compress(&page, choice.encoding())?.len();
         }
         Ok(bytes)
     }
@@ -157,14 +168,14 @@ impl Chunk {
 
     fn dictionary(
         &mut self,
-        compressor: &mut Compressor,
+        compressor: &mut Zstd,
         dictionary: &Dictionary,
         wide: bool,
     ) -> Result<(), ParquetError> {
         let mut bytes = Vec::new();
         plain(&dictionary.values, wide, &mut bytes);
         let page = Page::DictionaryPage {
-            buf: compressor.compress(&bytes)?.into(),
+            buf: compressor.compress(&bytes, Encoding::PLAIN)?.into(),
             num_values: dictionary.values.len() as u32,
             encoding: Encoding::PLAIN,
             is_sorted: false,
@@ -176,14 +187,14 @@ impl Chunk {
 
     fn data(
         &mut self,
-        compressor: &mut Compressor,
+        compressor: &mut Zstd,
         bytes: &[u8],
         encoding: Encoding,
         first_row: usize,
         rows: usize,
     ) -> Result<(), ParquetError> {
         let page = Page::DataPage {
-            buf: compressor.compress(bytes)?.into(),
+            buf: compressor.compress(bytes, encoding)?.into(),
             num_values: rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -275,12 +286,7 @@ fn present(arrays: &[&dyn Array]) -> Option<BooleanBuffer> {
 }
 
 /// Appends which rows of a page have a value; returns how many have.
-fn levels(
-    present: Option<&BooleanBuffer>,
-    first: usize,
-    rows: usize,
-    page: &mut Vec<u8>,
-) -> usize {
+fn levels(present: Option<&BooleanBuffer>, first: usize, rows: usize, page: &mut Vec<u8>) -> usize {
     let mut levels = Vec::new();
     let here = present.map(|present| present.slice(first, rows));
     let count = here.as_ref().map_or(rows, BooleanBuffer::count_set_bits);

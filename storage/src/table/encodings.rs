@@ -6,6 +6,7 @@
 
 use hashbrown::HashMap;
 use parquet::basic::Encoding;
+use std::sync::Arc;
 
 /// Steps that DELTA_BINARY_PACKED packs in one width: as few as the format allows, so that a jump
 /// between two series widens no more.
@@ -16,7 +17,7 @@ const BLOCK: usize = RUN * RUNS;
 /// Values between whose least and greatest there are no more are looked up in a table.
 const TABLE: u64 = 1 << 16;
 /// More values than this make no dictionary where each takes a hash.
-const HASHED: usize = 1 << 14;
+const HASHED: usize = 1 << 15;
 
 /// A field's values that are present, each as the bits that Parquet stores.
 #[derive(Debug, Default)]
@@ -34,7 +35,10 @@ pub(super) enum Choice {
     Plain,
     Delta,
     Split,
-    Dictionary(Dictionary),
+    /// Indices of a dictionary in whole bytes, whether they repeat or not.
+    Bytes(Arc<Dictionary>),
+    /// Indices of a dictionary as runs, or in as few bits as a page needs.
+    Runs(Arc<Dictionary>),
 }
 
 impl Choice {
@@ -43,7 +47,7 @@ impl Choice {
             Self::Plain => Encoding::PLAIN,
             Self::Delta => Encoding::DELTA_BINARY_PACKED,
             Self::Split => Encoding::BYTE_STREAM_SPLIT,
-            Self::Dictionary(_) => Encoding::RLE_DICTIONARY,
+            Self::Bytes(_) | Self::Runs(_) => Encoding::RLE_DICTIONARY,
         }
     }
 
@@ -54,7 +58,25 @@ impl Choice {
             Self::Delta if wide => delta(values, i64::wrapping_sub, u64::MAX, page),
             Self::Delta => delta(values, narrow_step, u64::from(u32::MAX), page),
             Self::Split => split(values, page),
-            Self::Dictionary(dictionary) => dictionary.write(values, page),
+            Self::Bytes(dictionary) => {
+                let width = u8::BITS as usize;
+                page.push(width as u8);
+                packed(&dictionary.indices(values), width, page);
+            }
+            Self::Runs(dictionary) => {
+                let indices = dictionary.indices(values);
+                let most = indices.iter().max().copied().unwrap_or_default();
+                let width = (u64::BITS - most.leading_zeros()).max(1) as usize;
+                page.push(width as u8);
+                hybrid(&indices, width, page);
+            }
+        }
+    }
+
+    pub(super) fn dictionary(&self) -> Option<&Dictionary> {
+        match self {
+            Self::Bytes(dictionary) | Self::Runs(dictionary) => Some(dictionary),
+            _ => None,
         }
     }
 }
@@ -120,9 +142,9 @@ fn delta_block(steps: &[i64], mask: u64, page: &mut Vec<u8>) {
     let mut spans = [(0, 0); RUNS];
     let runs = steps.len() / RUN;
     for (span, run) in spans.iter_mut().zip(steps.chunks_exact(RUN)) {
-        *span = run.iter().fold((i64::MAX, i64::MIN), |(low, high), step| {
-            (low.min(*step), high.max(*step))
-        });
+        *span = run
+            .iter()
+            .fold((i64::MAX, i64::MIN), |(low, high), step| (low.min(*step), high.max(*step)));
     }
     let spans = &spans[..runs];
     let width = |base: i64, (low, high): (i64, i64)| {
@@ -169,16 +191,19 @@ fn pack(values: &[u64; RUN], width: usize, page: &mut Vec<u8>) {
 /// The distinct values of a column chunk and the index of each.
 #[derive(Debug)]
 pub(super) struct Dictionary {
-    /// In ascending order of their bits.
+    /// In the order in which they come first: pages that come early need fewer bits.
     pub(super) values: Vec<i64>,
     lookup: Lookup,
 }
 
 #[derive(Debug)]
 enum Lookup {
-    /// Indices by how far a value is above the least.
-    Table { least: i64, indices: Vec<u16> },
-    Map(HashMap<i64, u16>),
+    /// By how far a value is above the least, each index plus one; 0 for values that are not in.
+    Table {
+        least: i64,
+        indices: Vec<u32>,
+    },
+    Map(HashMap<i64, u32>),
 }
 
 impl Dictionary {
@@ -186,72 +211,81 @@ impl Dictionary {
     pub(super) fn of(values: &[i64]) -> Option<Self> {
         let (least, greatest) = (*values.iter().min()?, *values.iter().max()?);
         let span = greatest.wrapping_sub(least).cast_unsigned();
-        if span < TABLE { Some(Self::table(values, least, span)) } else { Self::map(values) }
-    }
-
-    fn table(values: &[i64], least: i64, span: u64) -> Self {
-        let mut indices = vec![0; span as usize + 1];
-        for value in values {
-            indices[(value - least) as usize] = 1;
-        }
         let mut distinct = Vec::new();
-        for (above, index) in indices.iter_mut().enumerate().filter(|(_, index)| **index == 1) {
-            *index = distinct.len() as u16;
-            distinct.push(least + above as i64);
-        }
-        Self { values: distinct, lookup: Lookup::Table { least, indices } }
-    }
-
-    fn map(values: &[i64]) -> Option<Self> {
-        let mut map = HashMap::new();
-        for value in values {
-            map.insert(*value, 0);
-            if map.len() > HASHED {
-                return None;
+        let lookup = if span < TABLE {
+            let mut indices = vec![0; span as usize + 1];
+            for value in values {
+                let index = &mut indices[(value - least) as usize];
+                if *index == 0 {
+                    distinct.push(*value);
+                    *index = distinct.len() as u32;
+                }
             }
-        }
-        let mut distinct: Vec<i64> = map.keys().copied().collect();
-        distinct.sort_unstable();
-        for (index, value) in distinct.iter().enumerate() {
-            map.insert(*value, index as u16);
-        }
-        Some(Self { values: distinct, lookup: Lookup::Map(map) })
+            Lookup::Table { least, indices }
+        } else {
+            let mut map = HashMap::new();
+            for value in values {
+                map.entry(*value).or_insert_with(|| {
+                    distinct.push(*value);
+                    distinct.len() as u32 - 1
+                });
+                if distinct.len() > HASHED {
+                    return None;
+                }
+            }
+            Lookup::Map(map)
+        };
+        Some(Self { values: distinct, lookup })
     }
 
-    fn index(&self, value: i64) -> u16 {
+    /// Whether indices fit into a byte each.
+    pub(super) fn is_small(&self) -> bool {
+        self.values.len() <= 1 << u8::BITS
+    }
+
+    fn indices(&self, values: &[i64]) -> Vec<u64> {
+        let values = values.iter();
         match &self.lookup {
-            Lookup::Table { least, indices } => indices[(value - least) as usize],
-            Lookup::Map(map) => map[&value],
-        }
-    }
-
-    /// A whole byte where that is enough.
-    fn width(&self) -> usize {
-        let bits = usize::BITS - (self.values.len() - 1).leading_zeros();
-        bits.max(u8::BITS) as usize
-    }
-
-    fn write(&self, values: &[i64], page: &mut Vec<u8>) {
-        let width = self.width();
-        page.push(width as u8);
-        if values.is_empty() {
-            return;
-        }
-        if self.values.len() == 1 {
-            varint((values.len() as u64) << 1, page);
-            page.push(0);
-            return;
-        }
-        let groups = values.len().div_ceil(8);
-        varint((groups as u64) << 1 | 1, page);
-        let end = page.len() + groups * width;
-        for run in values.chunks(RUN) {
-            let mut indices = [0; RUN];
-            for (slot, value) in indices.iter_mut().zip(run) {
-                *slot = u64::from(self.index(*value));
+            Lookup::Table { least, indices } => {
+                let index = |value: &i64| u64::from(indices[(value - least) as usize] - 1);
+                values.map(index).collect()
             }
-            pack(&indices, width, page);
+            Lookup::Map(map) => values.map(|value| u64::from(map[value])).collect(),
         }
-        page.truncate(end);
     }
+}
+
+/// Indices as runs where one comes often, else packed.
+fn hybrid(indices: &[u64], width: usize, page: &mut Vec<u8>) {
+    let mut from = 0_usize;
+    let mut at = 0_usize;
+    for run in indices.chunk_by(|a, b| a == b) {
+        // What is packed before a run comes in eights and is filled up from the run.
+        let filled = (at - from).next_multiple_of(8);
+        let end = at + run.len();
+        if from + filled + 8 <= end {
+            packed(&indices[from..from + filled], width, page);
+            varint(((end - from - filled) as u64) << 1, page);
+            page.extend(&run[0].to_le_bytes()[..width.div_ceil(8)]);
+            from = end;
+        }
+        at = end;
+    }
+    packed(&indices[from..], width, page);
+}
+
+/// One run of packed indices, none where there are none.
+fn packed(indices: &[u64], width: usize, page: &mut Vec<u8>) {
+    if indices.is_empty() {
+        return;
+    }
+    let groups = indices.len().div_ceil(8);
+    varint((groups as u64) << 1 | 1, page);
+    let end = page.len() + groups * width;
+    for run in indices.chunks(RUN) {
+        let mut whole = [0; RUN];
+        whole[..run.len()].copy_from_slice(run);
+        pack(&whole, width, page);
+    }
+    page.truncate(end);
 }

@@ -28,6 +28,8 @@ use parquet::schema::types::ColumnPath;
 const ROW_GROUP_ROWS: usize = 1 << 17;
 /// Small pages: a query for one series, and a merge, read little else.
 pub(super) const PAGE_ROWS: usize = 8_192;
+/// For time and tags.
+const KEYS_ZSTD: i32 = 3;
 const TAG_DICTIONARY_BYTES: usize = 4 << 20;
 
 /// The file, and what was seen of its rows; `None` where there are none.
@@ -90,13 +92,13 @@ struct FileWriter {
 
 impl FileWriter {
     fn new(schema: &TableSchema, columns: SchemaRef, level: Level) -> Result<Self, ParquetError> {
-        let zstd = Compression::ZSTD(ZstdLevel::try_new(if level == Level::Flush { 1 } else { 3 })?);
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(KEYS_ZSTD)?);
         let options = ArrowWriterOptions::new()
             .with_skip_arrow_metadata(true)
             .with_properties(properties(schema, &columns, zstd));
         let writer = ArrowWriter::try_new_with_options(Vec::new(), columns.clone(), options)?;
         let (writer, factory) = writer.into_serialized_writer()?;
-        let fields = ChunkEncoder::new(level, zstd)?;
+        let fields = ChunkEncoder::new(level)?;
         Ok(Self { columns, writer, factory, fields, groups: 0 })
     }
 
@@ -162,8 +164,7 @@ fn properties(schema: &TableSchema, columns: &SchemaRef, zstd: Compression) -> W
     let keys = columns.fields().iter().filter(|field| is_key(field.data_type()));
     let builder = keys.fold(builder, |builder, field| {
         let path = ColumnPath::new(vec![field.name().clone()]);
-        let builder =
-            builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
+        let builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
         match field.data_type() {
             DataType::Timestamp(..) => {
                 builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
