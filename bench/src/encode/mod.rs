@@ -2,6 +2,7 @@
 //! encoding throughout.
 
 mod data;
+mod read;
 mod single;
 
 use crate::Failure;
@@ -12,6 +13,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use data::Rows;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use read::{Read, read};
 use serde::Serialize;
 use serde_json::json;
 use single::Single;
@@ -21,6 +23,8 @@ use warpline_storage::{Level, encoded};
 
 /// Encoded again until so much CPU time has gone into it.
 const CPU_SECONDS: f64 = 1.0;
+/// Rows of one series that a question reads.
+const SERIES_ROWS: usize = 360;
 
 /// Measure bytes per value and CPU time of a table's files
 #[derive(Clone, Debug, clap::Args)]
@@ -50,6 +54,7 @@ struct Figure {
     values: u64,
     bytes_per_value: f64,
     cpu_per_million: f64,
+    read: Read,
     /// Bytes per value and the encodings by column, without the footer.
     columns: BTreeMap<String, (f64, String)>,
 }
@@ -75,7 +80,14 @@ pub(crate) fn run(options: &EncodeOptions) -> Result<Report, Failure> {
             figures.extend(measure(options, &rows)?);
         }
     }
-    tables.insert(0, summary(&figures, &machine));
+    let title = format!("Bytes per value, CPU seconds per million values ({machine})");
+    let written = |one: &Figure| [one.bytes_per_value, one.cpu_per_million];
+    let read = |one: &Figure| [one.read.cpu_per_million, one.read.some_micros];
+    tables.insert(0, summary(title, "CPU", &figures, written));
+    let title = format!(
+        "Read back: CPU seconds per million values, and CPU \u{b5}s a column for {SERIES_ROWS} rows"
+    );
+    tables.insert(1, summary(title, "some", &figures, read));
     Ok(Report { tables, figures: json!({ "machine": machine, "encode": figures }) })
 }
 
@@ -134,19 +146,24 @@ fn figure(
         values: values as u64,
         bytes_per_value: per_value(files.iter().map(Bytes::len).sum()),
         cpu_per_million: spent / f64::from(rounds) / values as f64 * 1e6,
+        read: read(&rows.schema, &files[0], SERIES_ROWS.min(rows.files[0].num_rows()))?,
         columns,
     })
 }
 
-fn summary(figures: &[Figure], machine: &Machine) -> Table {
-    let title = format!("Bytes per value, CPU seconds per million values ({machine})");
+/// A row for each set of rows, two numbers for each writer.
+fn summary(
+    title: String,
+    second: &str,
+    figures: &[Figure],
+    numbers: impl Fn(&Figure) -> [f64; 2],
+) -> Table {
     let writers = std::iter::once("warpline").chain(Single::ALL.map(Single::name));
-    let columns = writers.flat_map(|name| [name.to_owned(), format!("{name} CPU")]);
+    let columns = writers.flat_map(|name| [name.to_owned(), format!("{name} {second}")]);
     let header: Vec<String> = std::iter::once("rows".to_owned()).chain(columns).collect();
     let mut table = Table::new(title, &header.iter().map(String::as_str).collect::<Vec<_>>());
     for all in figures.chunk_by(|a, b| a.rows == b.rows) {
-        let cells = all.iter().flat_map(|one| [one.bytes_per_value, one.cpu_per_million]);
-        let cells = cells.map(number);
+        let cells = all.iter().flat_map(&numbers).map(number);
         table.row(std::iter::once(all[0].rows.clone()).chain(cells).collect());
     }
     table
