@@ -60,7 +60,7 @@ impl ChunkEncoder {
     pub(super) fn new(level: Level) -> Result<Self, ParquetError> {
         let (packed, bytes, quiet_rows) = match level {
             Level::Flush => (1, 3, PAGE_ROWS),
-            Level::Hour | Level::Day => (3, 5, 4 * PAGE_ROWS),
+            Level::Hour | Level::Day => (3, 6, 4 * PAGE_ROWS),
         };
         let compressor = Zstd { compressor: Compressor::new(packed)?, packed, bytes };
         let compression = Compression::ZSTD(ZstdLevel::try_new(packed)?);
