@@ -4,6 +4,7 @@
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
 
 mod commits;
+mod encode;
 mod harness;
 mod http;
 mod ingest;
@@ -31,6 +32,7 @@ Examples:
   warpline-bench ingest --gpus 1000,8000 --duration 60s
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
   warpline-bench commits --commits 5760 --plot DIR
+  warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
@@ -49,6 +51,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Commits(commits::CommitOptions),
+    Encode(encode::EncodeOptions),
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
         Command::Commits(options) => commits::run(options)?,
+        Command::Encode(options) => encode::run(options)?,
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,
