@@ -133,9 +133,7 @@ impl ChunkEncoder {
             plain(&dictionary.values, values.wide, &mut page);
             let bytes = self.compressor.compress(&page, Encoding::PLAIN)?.len();
             shared = bytes * looked_at / raw.len();
-            if dictionary.is_small() {
-                choices.push(Choice::Bytes(dictionary.clone()));
-            }
+            choices.push(Choice::Bytes(dictionary.clone()));
             choices.push(Choice::Runs(dictionary));
         }
         let mut best = (Choice::Plain, self.trial(&Choice::Plain, &sample, values.wide)?);

@@ -35,7 +35,7 @@ pub(super) enum Choice {
     Plain,
     Delta,
     Split,
-    /// Indices of a dictionary in whole bytes, whether they repeat or not.
+    /// Indices of a dictionary in one or two whole bytes, whether they repeat or not.
     Bytes(Arc<Dictionary>),
     /// Indices of a dictionary as runs, or in as few bits as a page needs.
     Runs(Arc<Dictionary>),
@@ -59,7 +59,9 @@ impl Choice {
             Self::Delta => delta(values, narrow_step, u64::from(u32::MAX), page),
             Self::Split => split(values, page),
             Self::Bytes(dictionary) => {
-                let width = u8::BITS as usize;
+                let width =
+                    if dictionary.values.len() <= 1 << u8::BITS { u8::BITS } else { u16::BITS };
+                let width = width as usize;
                 page.push(width as u8);
                 packed(&dictionary.indices(values), width, page);
             }
@@ -191,19 +193,19 @@ fn pack(values: &[u64; RUN], width: usize, page: &mut Vec<u8>) {
 /// The distinct values of a column chunk and the index of each.
 #[derive(Debug)]
 pub(super) struct Dictionary {
-    /// In the order in which they come first: pages that come early need fewer bits.
+    /// Sorted: values that are near each other have indices that are.
     pub(super) values: Vec<i64>,
     lookup: Lookup,
 }
 
 #[derive(Debug)]
 enum Lookup {
-    /// By how far a value is above the least, each index plus one; 0 for values that are not in.
+    /// Indices by how far a value is above the least; of values that are not in, any.
     Table {
         least: i64,
-        indices: Vec<u32>,
+        indices: Vec<u16>,
     },
-    Map(HashMap<i64, u32>),
+    Map(HashMap<i64, u16>),
 }
 
 impl Dictionary {
@@ -211,43 +213,43 @@ impl Dictionary {
     pub(super) fn of(values: &[i64]) -> Option<Self> {
         let (least, greatest) = (*values.iter().min()?, *values.iter().max()?);
         let span = greatest.wrapping_sub(least).cast_unsigned();
-        let mut distinct = Vec::new();
-        let lookup = if span < TABLE {
-            let mut indices = vec![0; span as usize + 1];
-            for value in values {
-                let index = &mut indices[(value - least) as usize];
-                if *index == 0 {
-                    distinct.push(*value);
-                    *index = distinct.len() as u32;
-                }
-            }
-            Lookup::Table { least, indices }
-        } else {
-            let mut map = HashMap::new();
-            for value in values {
-                map.entry(*value).or_insert_with(|| {
-                    distinct.push(*value);
-                    distinct.len() as u32 - 1
-                });
-                if distinct.len() > HASHED {
-                    return None;
-                }
-            }
-            Lookup::Map(map)
-        };
-        Some(Self { values: distinct, lookup })
+        if span < TABLE { Some(Self::near(values, least, span)) } else { Self::far(values) }
     }
 
-    /// Whether indices fit into a byte each.
-    pub(super) fn is_small(&self) -> bool {
-        self.values.len() <= 1 << u8::BITS
+    fn near(values: &[i64], least: i64, span: u64) -> Self {
+        let mut indices = vec![0; span as usize + 1];
+        for value in values {
+            indices[(value - least) as usize] = 1;
+        }
+        let mut distinct = Vec::new();
+        for (above, index) in indices.iter_mut().enumerate().filter(|(_, index)| **index == 1) {
+            *index = distinct.len() as u16;
+            distinct.push(least + above as i64);
+        }
+        Self { values: distinct, lookup: Lookup::Table { least, indices } }
+    }
+
+    fn far(values: &[i64]) -> Option<Self> {
+        let mut map = HashMap::new();
+        for value in values {
+            map.insert(*value, 0);
+            if map.len() > HASHED {
+                return None;
+            }
+        }
+        let mut distinct: Vec<i64> = map.keys().copied().collect();
+        distinct.sort_unstable();
+        for (index, value) in distinct.iter().enumerate() {
+            map.insert(*value, index as u16);
+        }
+        Some(Self { values: distinct, lookup: Lookup::Map(map) })
     }
 
     fn indices(&self, values: &[i64]) -> Vec<u64> {
         let values = values.iter();
         match &self.lookup {
             Lookup::Table { least, indices } => {
-                let index = |value: &i64| u64::from(indices[(value - least) as usize] - 1);
+                let index = |value: &i64| u64::from(indices[(value - least) as usize]);
                 values.map(index).collect()
             }
             Lookup::Map(map) => values.map(|value| u64::from(map[value])).collect(),

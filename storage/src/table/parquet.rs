@@ -148,9 +148,8 @@ fn is_key(data_type: &DataType) -> bool {
 fn check_columns(schema: &TableSchema, file: &SchemaRef) -> Result<(), StorageError> {
     let table = schema.arrow();
     let keys = 1 + schema.identity.len();
-    let known = |field: &FieldRef| {
-        table.field_with_name(field.name()).is_ok_and(|known| known == &**field)
-    };
+    let known =
+        |field: &FieldRef| table.field_with_name(field.name()).is_ok_and(|known| known == &**field);
     let leads = file.fields().len() >= keys && file.fields()[..keys] == table.fields()[..keys];
     if leads && file.fields().iter().all(known) {
         return Ok(());

@@ -165,7 +165,11 @@ impl Shape {
 }
 
 /// Rows whose fields have these shapes, in turn.
-pub(super) fn shaped(series: usize, each: usize, shapes: &[(Shape, u64)]) -> (TableSchema, RecordBatch) {
+pub(super) fn shaped(
+    series: usize,
+    each: usize,
+    shapes: &[(Shape, u64)],
+) -> (TableSchema, RecordBatch) {
     let schema = schema("gpu");
     let batch = rows(&schema, series, each, DAY);
     let mut columns = batch.columns()[..5].to_vec();

@@ -15,7 +15,7 @@ use object_store::memory::InMemory;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use proptest::prelude::*;
 use std::ops::Range;
@@ -129,7 +129,8 @@ proptest! {
 /// Merges and rollups read by the index of time.
 #[tokio::test]
 async fn pages_outside_the_times_are_skipped() {
-    for (shape, nulls) in SHAPES.into_iter().flat_map(|shape| [(shape, 0), (shape, 3), (shape, 8)]) {
+    for (shape, nulls) in SHAPES.into_iter().flat_map(|shape| [(shape, 0), (shape, 3), (shape, 8)])
+    {
         let (schema, all) = shaped(4, 40_000, &[(shape, nulls)]);
         let writer = FileWriter { schema: Arc::new(schema), store: Arc::new(InMemory::new()) };
         let about = about(Uuid::from_u128(1), 1, 1);
@@ -137,7 +138,8 @@ async fn pages_outside_the_times_are_skipped() {
         let file = Arc::new(file.committed("gpu", 1).unwrap());
         let wanted = TimeRange { first: DAY + 20_000 * SECOND, last: DAY + 20_500 * SECOND };
         let (store, schema) = (writer.store().clone(), writer.schema().clone());
-        let batches = read_sorted(store, file, schema.clone(), 8_192, [wanted].into()).await.unwrap();
+        let batches =
+            read_sorted(store, file, schema.clone(), 8_192, [wanted].into()).await.unwrap();
         let read: Vec<RecordBatch> = batches.try_collect().await.unwrap();
         let read = concat_batches(&schema.arrow(), &read).unwrap();
         assert!(read.num_rows() < 8 * PAGE_ROWS, "{} rows were read", read.num_rows());
@@ -166,6 +168,6 @@ fn wide_rows_come_in_small_row_groups() {
     let all = RecordBatch::try_new(schema.arrow(), columns).unwrap();
     let bytes = one_file(&all, &schema, Effort::Much);
     let groups = metadata(&bytes);
-    let rows: Vec<_> = groups.row_groups().iter().map(|group| group.num_rows()).collect();
+    let rows: Vec<_> = groups.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
     assert_eq!(rows, [8_192, 8_192, 3_616]);
 }
