@@ -201,7 +201,7 @@ async fn send(server: &Server, truth: &mut Truth, rounds: Vec<Round>) {
     }
 }
 
-async fn until(server: &Server, metric: &str, there: impl Fn(u64) -> bool) {
+async fn until(server: &Server, metric: &str, there: impl Fn(u64) -> bool + Sync) {
     for _ in 0..600 {
         if there(server.metric(metric).await) {
             return;
