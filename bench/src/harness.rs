@@ -35,6 +35,11 @@ impl Harness {
         Err(format!("the harness could not make its data of size {size}").into())
     }
 
+    /// The folder of a size's rows, in Arrow files in the order in which they arrived.
+    pub(crate) fn blocks(&self, size: &str) -> PathBuf {
+        self.root.join("data").join(size).join("blocks")
+    }
+
     /// Whether a system's store was filled before. Readers of Parquet share one.
     pub(crate) fn has_store(&self, size: &str, system: &str) -> bool {
         let mut files = self.root.join("db").join(size).join(store(system)).read_dir();

@@ -4,6 +4,7 @@
 //! again in the server before a figure is shown; nothing is left behind but the JSON asked for.
 
 mod commits;
+mod encode;
 mod growth;
 mod harness;
 mod http;
@@ -33,6 +34,7 @@ Examples:
   warpline-bench ingest --gpus 1000,8000 --duration 60s
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
   warpline-bench commits --commits 5760 --plot DIR
+  warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench growth --days 1,7,30
   warpline-bench recovery --seconds 10,60,300
   warpline-bench kernel --python venv/bin/python
@@ -53,6 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Commits(commits::CommitOptions),
+    Encode(encode::EncodeOptions),
     Growth(growth::GrowthOptions),
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), Failure> {
     let report = match &cli.command {
         Command::Commits(options) => commits::run(options)?,
+        Command::Encode(options) => encode::run(options)?,
         Command::Growth(options) => growth::run(options)?,
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,

@@ -51,3 +51,4 @@ pub use rules::{contested, merged};
 pub use snapshot::{
     DataFile, FileKind, FileOrder, Level, Snapshot, TableSnapshot, TierSnapshot, TimeRange,
 };
+pub use table::encoded;

@@ -4,19 +4,13 @@ The table has ROWS rows, one for each node and time; its field `frame` adds up t
 value from 1 to LAST.
 """
 
-import glob
-import os
 import sys
 
-import duckdb
-import duckdb_extension_delta
+from facts import duckdb_with_delta
 
 store, table = sys.argv[1:3]
 wanted = tuple(map(int, sys.argv[3:6]))
-folder = os.path.dirname(duckdb_extension_delta.__file__)
-(extension,) = glob.glob(f"{folder}/extensions/*/delta.duckdb_extension")
-connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-connection.execute(f"LOAD '{extension}'")
+connection = duckdb_with_delta()
 source = f"delta_scan('file://{store}/{table}')"
 asked = f"SELECT count(*), sum(frame), count(DISTINCT frame) FROM {source}"
 found = tuple(map(int, connection.execute(asked).fetchone()))

@@ -2,8 +2,13 @@
 
 import datetime
 import decimal
+import glob
 import json
+import os
 import sys
+
+import duckdb
+import duckdb_extension_delta
 
 decimal.getcontext().prec = 60
 UTC = datetime.timezone.utc
@@ -25,6 +30,16 @@ class Facts:
         """Count, min, max and sum of a field, exactly."""
         values = (self.scaled(field, field[key]) for key in ("min", "max", "sum"))
         return (field["count"], *values)
+
+
+def duckdb_with_delta():
+    """A connection that knows `delta_scan`, in UTC."""
+    folder = os.path.dirname(duckdb_extension_delta.__file__)
+    (extension,) = glob.glob(f"{folder}/extensions/*/delta.duckdb_extension")
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    connection.execute(f"LOAD '{extension}'")
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
 
 
 def microseconds(number):

@@ -1,28 +1,21 @@
 """DuckDB, Polars and deltalake over a Delta table whose server is off: offline.py FACTS STORE"""
 
-import glob
 import os
 import sys
 from datetime import timezone
 
 import deltalake
-import duckdb
-import duckdb_extension_delta
 import polars
 import pyarrow.compute as pc
 
-from facts import UTC, Facts, same, same_numbers
+from facts import UTC, Facts, duckdb_with_delta, same, same_numbers
 
 facts = Facts(sys.argv[1])
 path = os.path.join(sys.argv[2], facts.table)
 
 
 def with_duckdb():
-    folder = os.path.dirname(duckdb_extension_delta.__file__)
-    (extension,) = glob.glob(f"{folder}/extensions/*/delta.duckdb_extension")
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-    connection.execute(f"LOAD '{extension}'")
-    connection.execute("SET TimeZone = 'UTC'")
+    connection = duckdb_with_delta()
     source = f"delta_scan('file://{path}')"
     counted = connection.execute(f"SELECT count(*), min(time), max(time) FROM {source}").fetchone()
     same("DuckDB", counted[0], facts.rows)

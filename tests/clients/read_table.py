@@ -9,71 +9,98 @@ holds Warpline's own answers: {"rows": n, "COLUMN": {"count": n, "sum": "text", 
 "max": ..}}; its columns are the ones compared. Prints a line per column; exits 1 on a difference.
 """
 
+import dataclasses
 import decimal
 import json
 import pathlib
 import sys
 
 import deltalake
-import duckdb
-import duckdb_extension_delta
 import polars
+from facts import duckdb_with_delta
 
 EXACT = decimal.Context(prec=60)
+FACTS = ("count", "sum", "min", "max")
+# Wide enough that no sum of a table's decimals is rounded.
+WIDE = (38, 6)
+
+
+@dataclasses.dataclass
+class Asked:
+    """Facts of these columns and rows by value of these tags, of times before `until`."""
+
+    columns: list
+    tags: tuple = ()
+    until: object = None
+
+    def where(self):
+        return f"WHERE time < '{self.until.isoformat()}'" if self.until else ""
 
 
 def exact(value):
-    """An integer or decimal as text, the same for 3 and 3.000."""
+    """A number as text, the same for 3 and 3.000; a double is what its shortest text says."""
     if value is None:
         return None
+    value = repr(value) if isinstance(value, float) else value
     return format(EXACT.create_decimal(value).normalize(EXACT), "f")
 
 
-def answers(rows, columns, values):
+def laid_out(rows, columns, values):
     """{"rows": n, column: {count, sum, min, max}} from four values per column."""
     found = {"rows": rows}
     for index, column in enumerate(columns):
         count, *others = values[4 * index : 4 * index + 4]
-        found[column] = {"count": count} | dict(zip(("sum", "min", "max"), map(exact, others)))
+        found[column] = {"count": count} | dict(zip(FACTS[1:], map(exact, others)))
     return found
 
 
-def by_duckdb(folder, columns):
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-    package = pathlib.Path(duckdb_extension_delta.__file__).parent
-    extension = next(package.glob("extensions/**/delta.duckdb_extension"))
-    connection.execute(f"LOAD '{extension}'")
-    parts = ", ".join(
-        f'count("{c}"), sum("{c}"::DECIMAL(38, 6)), min("{c}"), max("{c}")' for c in columns
-    )
-    query = f"SELECT count(*), {parts} FROM delta_scan('file://{folder}')"
-    rows, *values = connection.execute(query).fetchone()
-    return answers(rows, columns, values)
+def widened(column):
+    return f"CAST({column} AS DECIMAL{WIDE})"
 
 
-def by_polars(frame, columns):
-    wide = polars.Decimal(38, 6)
+def answers(asked, ask, source, quote='"', wide=widened):
+    """What a program that speaks SQL says; `ask` gives the rows of a statement."""
+    named = [f"{quote}{column}{quote}" for column in asked.columns]
+    parts = [f"count({c}), sum({wide(c)}), min({c}), max({c})" for c in named]
+    ((rows, *values),) = ask(f"SELECT {', '.join(['count(*)', *parts])} FROM {source} {asked.where()}")
+    found = laid_out(rows, asked.columns, values)
+    for tag in asked.tags:
+        name = f"{quote}{tag}{quote}"
+        counted = f"SELECT {name}, count(*) FROM {source} {asked.where()} GROUP BY {name}"
+        found[f"tag {tag}"] = dict(ask(counted))
+    return found
+
+
+def by_duckdb(folder, asked, version):
+    connection = duckdb_with_delta()
+    ask = lambda text: connection.execute(text).fetchall()
+    return answers(asked, ask, f"delta_scan('file://{folder}', version => {version})")
+
+
+def by_polars(frame, asked):
+    if asked.until:
+        frame = frame.filter(polars.col("time") < asked.until)
     parts = [polars.len()]
-    for name in columns:
+    for name in asked.columns:
         column = polars.col(name)
         parts += [
             column.count().alias(f"{name} count"),
-            column.cast(wide).sum().alias(f"{name} sum"),
+            column.cast(polars.Decimal(*WIDE)).sum().alias(f"{name} sum"),
             column.min().alias(f"{name} min"),
             column.max().alias(f"{name} max"),
         ]
     rows, *values = frame.select(parts).collect().row(0)
-    return answers(rows, columns, values)
+    found = laid_out(rows, asked.columns, values)
+    for tag in asked.tags:
+        counted = frame.group_by(tag).len().collect()
+        found[f"tag {tag}"] = dict(counted.rows())
+    return found
 
 
-def by_deltalake(table, columns):
+def by_deltalake(table, asked):
     builder = deltalake.QueryBuilder().register("t", table)
-    parts = ", ".join(
-        f'count("{c}"), sum(CAST("{c}" AS DECIMAL(38, 6))), min("{c}"), max("{c}")' for c in columns
-    )
-    batch = polars.DataFrame(builder.execute(f"SELECT count(*), {parts} FROM t").read_all())
-    rows, *values = batch.row(0)
-    return answers(rows, columns, values)
+    ask = lambda text: polars.DataFrame(builder.execute(text).read_all()).rows()
+    return answers(asked, ask, "t")
 
 
 def numbers(table):
@@ -86,16 +113,16 @@ def numbers(table):
 def main(folder, expected=None):
     folder = pathlib.Path(folder).resolve()
     table = deltalake.DeltaTable(folder.as_uri())
-    columns = [c for c in expected if c != "rows"] if expected else numbers(table)
+    asked = Asked([c for c in expected if c != "rows"] if expected else numbers(table))
     found = {
-        "duckdb": by_duckdb(folder, columns),
-        "polars": by_polars(polars.scan_delta(str(folder)), columns),
-        "deltalake": by_deltalake(table, columns),
+        "duckdb": by_duckdb(folder, asked, table.version()),
+        "polars": by_polars(polars.scan_delta(str(folder)), asked),
+        "deltalake": by_deltalake(table, asked),
     }
     if expected:
-        values = [expected[c][fact] for c in columns for fact in ("count", "sum", "min", "max")]
-        found["warpline"] = answers(expected["rows"], columns, values)
-    return sum(differs(column, found) for column in ["rows", *columns])
+        values = [expected[column][fact] for column in asked.columns for fact in FACTS]
+        found["warpline"] = laid_out(expected["rows"], asked.columns, values)
+    return sum(differs(column, found) for column in ["rows", *asked.columns])
 
 
 def differs(column, found):

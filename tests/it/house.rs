@@ -33,6 +33,9 @@ const OWNED: [(&str, &str); 7] = [
     ("flatbuffers", "warpline-ingest"),
 ];
 
+/// `bench` writes the files that storage's are measured against.
+const MEASURED: (&str, &str) = ("warpline-bench", "parquet");
+
 /// Crates of which two versions would mean two types of one name.
 const SINGLE: [&str; 10] = [
     "arrow",
@@ -146,6 +149,7 @@ fn heavy_crates_have_one_owner() {
         broken.extend(
             users
                 .filter(|(name, _)| name.as_str() != owner)
+                .filter(|(name, _)| (name.as_str(), dependency) != MEASURED)
                 .map(|(name, _)| format!("{name} uses {dependency}, which is {owner}'s")),
         );
     }

@@ -6,6 +6,7 @@ mod demo;
 mod house;
 mod import;
 mod kill;
+mod offline_live;
 mod server;
 mod torture;
 mod torture_disk;

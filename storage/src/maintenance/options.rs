@@ -2,12 +2,11 @@
 
 use crate::rollup::FieldKinds;
 use crate::snapshot::DataFile;
+use crate::table::{ROW_GROUP_BYTES, ROW_GROUP_ROWS};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rows that a row group of ours has at most.
-const ROW_GROUP_ROWS: u64 = 1 << 17;
 /// Decoded rows of a file that a merge holds at a time.
 const HELD_ROWS: u64 = 4 * 8_192;
 const LEAST_FILES: usize = 4;
@@ -93,13 +92,15 @@ pub(crate) struct MergeLimits {
 
 impl MergeLimits {
     /// How many of the files one merge may have: of each a row group and some decoded rows are
-    /// in memory at a time.
+    /// in memory at a time, beside the decoded rows of a row group that is written.
     pub(crate) fn files(&self, files: &[Arc<DataFile>]) -> usize {
         let rows: u64 = files.iter().map(|file| file.rows).sum();
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-        let group = bytes * ROW_GROUP_ROWS.min(rows / files.len().max(1) as u64) / rows.max(1);
+        let group_rows = ROW_GROUP_ROWS as u64;
+        let group = bytes * group_rows.min(rows / files.len().max(1) as u64) / rows.max(1);
         let each = group + HELD_ROWS * self.row_bytes;
-        let room = self.memory.saturating_sub(self.target_bytes / 2);
+        let written = (group_rows * self.row_bytes).min(ROW_GROUP_BYTES as u64);
+        let room = self.memory.saturating_sub(self.target_bytes / 2 + written);
         (room / each.max(1)).clamp(LEAST_FILES as u64, MOST_FILES as u64) as usize
     }
 }

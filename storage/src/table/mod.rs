@@ -14,7 +14,9 @@
 //! ```
 //! docs/formats/table.md says what lies in the log and the files.
 
+mod chunk;
 mod delta;
+mod encodings;
 mod files;
 mod handle;
 mod log;
@@ -28,13 +30,17 @@ mod writer;
 pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;
 pub(crate) use log::Mark;
-pub(crate) use parquet::{Tag, series_end};
+pub(crate) use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, Tag, series_end};
 pub(crate) use reader::{KeyRow, newest_keys, read_rows, read_sorted};
 pub(crate) use writer::FileWriter;
 
 use crate::error::StorageError;
 use crate::model::TableSchema;
+use crate::snapshot::Level;
 use crate::store::{open_store, store_error};
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use chunk::Effort;
 use delta::DeltaLog;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
@@ -103,4 +109,16 @@ impl Tables {
         log.create(schema).await?;
         Table::open(Box::new(log), self.store.clone(), &schema.table).await
     }
+}
+
+/// Rows as one Parquet file of a table, `None` where there are none. They are sorted by identity,
+/// then time, with unique keys.
+///
+/// For measuring: what a table's files take, without a table.
+pub fn encoded(
+    schema: &TableSchema,
+    rows: impl Iterator<Item = RecordBatch>,
+    level: Level,
+) -> Result<Option<Bytes>, StorageError> {
+    Ok(parquet::encode(schema, rows, Effort::of(level))?.map(|(bytes, _)| bytes))
 }

@@ -5,37 +5,35 @@
 //! fields are too noisy for theirs to pay. No Arrow schema is written into the file: a reader
 //! states the types it wants (DECIMAL in an INT32 as `Decimal32`, say).
 
+use super::chunk::{ChunkEncoder, Effort};
 use super::files::{Contents, TagRange};
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::TimeRange;
 use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
-use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef,
-    TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{
+    ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
+};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 /// As small as costs nothing: memory grows with it.
-const ROW_GROUP_ROWS: usize = 1 << 17;
+pub(crate) const ROW_GROUP_ROWS: usize = 1 << 17;
+/// What the rows of a row group may take until it is written: tables of rollups have very many
+/// columns.
+pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Small pages: a query for one series, and a merge, read little else.
-const PAGE_ROWS: usize = 8_192;
+pub(super) const PAGE_ROWS: usize = 8_192;
+/// For time and tags.
+const KEYS_ZSTD: i32 = 3;
 const TAG_DICTIONARY_BYTES: usize = 4 << 20;
-
-/// Rows that the choice of encodings looks at.
-const SAMPLE_ROWS: usize = 1 << 16;
-/// A column in which at most one row in so many differs from the row before hardly changes.
-const HARDLY: usize = 50;
-/// Steps that DELTA_BINARY_PACKED packs in one width.
-const DELTA_BLOCK: usize = 32;
-/// Steps that need more bits than this on average are left to the compression.
-const WIDE_STEP_BITS: usize = 44;
 
 /// The file, and what was seen of its rows; `None` where there are none.
 ///
@@ -43,44 +41,115 @@ const WIDE_STEP_BITS: usize = 44;
 pub(super) fn encode(
     schema: &TableSchema,
     batches: impl Iterator<Item = RecordBatch>,
+    effort: Effort,
 ) -> Result<Option<(Bytes, Contents)>, StorageError> {
-    let mut batches = batches.filter(|batch| batch.num_rows() > 0);
-    let mut sample = Vec::new();
-    let mut sampled = 0;
-    while sampled < SAMPLE_ROWS
-        && let Some(batch) = batches.next()
-    {
-        sampled += batch.num_rows();
-        sample.push(batch);
-    }
-    let Some(first) = sample.first() else { return Ok(None) };
-    let file_schema = first.schema();
-    check_columns(schema, &file_schema)?;
-    let options = ArrowWriterOptions::new()
-        .with_skip_arrow_metadata(true)
-        .with_properties(properties(schema, &sample));
+    let mut batches = batches.filter(|batch| batch.num_rows() > 0).peekable();
+    let Some(first) = batches.peek() else { return Ok(None) };
+    let columns = first.schema();
+    check_columns(schema, &columns)?;
     let broken = |error| {
         let what = format!("rows of table {} cannot be encoded", schema.table);
         StorageError::because(ErrorKind::Internal, what, error)
     };
-    let mut writer =
-        ArrowWriter::try_new_with_options(Vec::new(), file_schema, options).map_err(broken)?;
+    let mut file = Growing::new(schema, columns.clone(), effort).map_err(broken)?;
+    let group_rows = group_rows(&columns);
     let mut seen = Seen::new(schema);
-    for batch in sample.into_iter().chain(batches) {
+    let mut group = Vec::new();
+    let mut rows = 0;
+    for mut batch in batches {
+        if batch.schema() != columns {
+            return Err(StorageError::internal(format!(
+                "rows of table {} come with different columns",
+                schema.table
+            )));
+        }
         seen.add(&batch)?;
-        writer.write(&batch).map_err(broken)?;
+        while rows + batch.num_rows() >= group_rows {
+            let taken = group_rows - rows;
+            group.push(batch.slice(0, taken));
+            file.row_group(&group).map_err(broken)?;
+            batch = batch.slice(taken, batch.num_rows() - taken);
+            group.clear();
+            rows = 0;
+        }
+        if batch.num_rows() > 0 {
+            rows += batch.num_rows();
+            group.push(batch);
+        }
     }
-    let bytes = writer.into_inner().map_err(broken)?;
+    if rows > 0 {
+        file.row_group(&group).map_err(broken)?;
+    }
+    let bytes = file.writer.into_inner().map_err(broken)?;
     Ok(Some((bytes.into(), seen.contents())))
+}
+
+/// Whole pages of rows of these columns.
+fn group_rows(columns: &SchemaRef) -> usize {
+    // A tag takes as much as the number of its value.
+    let width = |field: &FieldRef| field.data_type().primitive_width().unwrap_or(size_of::<i32>());
+    let row: usize = columns.fields().iter().map(width).sum();
+    (ROW_GROUP_BYTES / row / PAGE_ROWS * PAGE_ROWS).clamp(PAGE_ROWS, ROW_GROUP_ROWS)
+}
+
+/// A file under way. Time and tags go through arrow-rs, which keeps their statistics; fields are
+/// encoded here.
+struct Growing {
+    columns: SchemaRef,
+    writer: SerializedFileWriter<Vec<u8>>,
+    factory: ArrowRowGroupWriterFactory,
+    fields: ChunkEncoder,
+    groups: usize,
+}
+
+impl Growing {
+    fn new(schema: &TableSchema, columns: SchemaRef, effort: Effort) -> Result<Self, ParquetError> {
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(KEYS_ZSTD)?);
+        let options = ArrowWriterOptions::new()
+            .with_skip_arrow_metadata(true)
+            .with_properties(properties(schema, &columns, zstd));
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), columns.clone(), options)?;
+        let (writer, factory) = writer.into_serialized_writer()?;
+        let fields = ChunkEncoder::new(effort)?;
+        Ok(Self { columns, writer, factory, fields, groups: 0 })
+    }
+
+    fn row_group(&mut self, rows: &[RecordBatch]) -> Result<(), ParquetError> {
+        let writers = self.factory.create_column_writers(self.groups)?;
+        self.groups += 1;
+        let parquet = self.writer.schema_descr().columns().to_vec();
+        let mut group = self.writer.next_row_group()?;
+        for (index, (field, mut writer)) in self.columns.fields().iter().zip(writers).enumerate() {
+            let arrays = rows.iter().map(|batch| batch.column(index));
+            if is_key(field.data_type()) {
+                for array in arrays {
+                    for leaf in compute_leaves(field, array)? {
+                        writer.write(&leaf)?;
+                    }
+                }
+                writer.close()?.append_to_row_group(&mut group)?;
+            } else {
+                let arrays: Vec<&dyn Array> = arrays.map(|array| &**array).collect();
+                let (bytes, close) = self.fields.encode(&parquet[index], &arrays)?;
+                group.append_column(&bytes, close)?;
+            }
+        }
+        group.close()?;
+        Ok(())
+    }
+}
+
+/// Whether a column says what a row is about: time or a tag.
+fn is_key(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Dictionary(..) | DataType::Timestamp(..))
 }
 
 /// A file may lack columns of the table; those it has must be the table's.
 fn check_columns(schema: &TableSchema, file: &SchemaRef) -> Result<(), StorageError> {
     let table = schema.arrow();
     let keys = 1 + schema.identity.len();
-    let known = |field: &arrow::datatypes::FieldRef| {
-        table.field_with_name(field.name()).is_ok_and(|known| known == &**field)
-    };
+    let known =
+        |field: &FieldRef| table.field_with_name(field.name()).is_ok_and(|known| known == &**field);
     let leads = file.fields().len() >= keys && file.fields()[..keys] == table.fields()[..keys];
     if leads && file.fields().iter().all(known) {
         return Ok(());
@@ -88,8 +157,7 @@ fn check_columns(schema: &TableSchema, file: &SchemaRef) -> Result<(), StorageEr
     Err(StorageError::internal(format!("rows of table {} come as {file:?}", schema.table)))
 }
 
-fn properties(schema: &TableSchema, sample: &[RecordBatch]) -> WriterProperties {
-    let zstd = ZstdLevel::try_new(1).expect("1 is a level of zstd");
+fn properties(schema: &TableSchema, columns: &SchemaRef, zstd: Compression) -> WriterProperties {
     let identity = 1..=schema.identity.len() as i32;
     let order = identity.chain([0]).map(|column| SortingColumn {
         column_idx: column,
@@ -98,108 +166,26 @@ fn properties(schema: &TableSchema, sample: &[RecordBatch]) -> WriterProperties 
     });
     let builder = WriterProperties::builder()
         .set_created_by(concat!("warpline version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(zstd))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_compression(zstd)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(PAGE_ROWS)
         .set_sorting_columns(Some(order.collect()))
+        .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None);
-    let file = sample[0].schema();
-    let columns = file.fields().iter().enumerate();
-    let builder = columns.fold(builder, |builder, (index, field)| {
+    let keys = columns.fields().iter().filter(|field| is_key(field.data_type()));
+    let builder = keys.fold(builder, |builder, field| {
         let path = ColumnPath::new(vec![field.name().clone()]);
-        let arrays = sample.iter().map(|batch| &**batch.column(index));
-        column_properties(builder, path, field.data_type(), arrays)
+        let builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
+        match field.data_type() {
+            DataType::Timestamp(..) => {
+                builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+            }
+            _ => builder
+                .set_column_dictionary_enabled(path.clone(), true)
+                .set_column_dictionary_page_size_limit(path, TAG_DICTIONARY_BYTES),
+        }
     });
     builder.build()
-}
-
-fn column_properties<'a>(
-    builder: WriterPropertiesBuilder,
-    path: ColumnPath,
-    data_type: &DataType,
-    sample: impl Iterator<Item = &'a dyn Array>,
-) -> WriterPropertiesBuilder {
-    let builder = match data_type {
-        DataType::Dictionary(..) => {
-            return builder
-                .set_column_statistics_enabled(path.clone(), EnabledStatistics::Page)
-                .set_column_dictionary_page_size_limit(path, TAG_DICTIONARY_BYTES);
-        }
-        DataType::Timestamp(..) => builder
-            .set_column_statistics_enabled(path.clone(), EnabledStatistics::Page)
-            .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED),
-        DataType::Float64 => builder.set_column_encoding(path.clone(), Encoding::PLAIN),
-        _ => builder.set_column_encoding(path.clone(), integer_encoding(sample)),
-    };
-    // To look every value up costs several times what all else does.
-    builder.set_column_dictionary_enabled(path, false)
-}
-
-/// The smaller of two encodings that every reader knows. Byte-stream-split, smaller for noisy
-/// values, is not among them: docs/decisions/2026-11-23-integers-in-parquet.md.
-fn integer_encoding<'a>(sample: impl Iterator<Item = &'a dyn Array>) -> Encoding {
-    let mut steps = Steps::default();
-    for array in sample {
-        raw_values(array, |raw| steps.add(raw));
-    }
-    if steps.hardly_any() || steps.wide() { Encoding::PLAIN } else { Encoding::DELTA_BINARY_PACKED }
-}
-
-/// How a column's values differ from those before them.
-#[derive(Default)]
-struct Steps {
-    values: usize,
-    changes: usize,
-    before: Option<i64>,
-    /// The least and greatest step in the block that is being filled.
-    block: Option<(i64, i64)>,
-    blocks: usize,
-    /// The sum over all blocks filled of the bits that their steps take.
-    bits: usize,
-}
-
-impl Steps {
-    fn add(&mut self, raw: i64) {
-        self.values += 1;
-        let Some(before) = self.before.replace(raw) else { return };
-        self.changes += usize::from(before != raw);
-        let step = raw.wrapping_sub(before);
-        let (low, high) = self.block.unwrap_or((step, step));
-        self.block = Some((low.min(step), high.max(step)));
-        if self.values.is_multiple_of(DELTA_BLOCK) {
-            let (low, high) = self.block.take().expect("a step was seen");
-            let spread = high.wrapping_sub(low).cast_unsigned();
-            self.bits += (u64::BITS - spread.leading_zeros()) as usize;
-            self.blocks += 1;
-        }
-    }
-
-    fn hardly_any(&self) -> bool {
-        self.changes * HARDLY <= self.values
-    }
-
-    fn wide(&self) -> bool {
-        self.bits > WIDE_STEP_BITS * self.blocks
-    }
-}
-
-/// Calls `each` with every value that is present, as 64 bits.
-fn raw_values(array: &dyn Array, mut each: impl FnMut(i64)) {
-    macro_rules! visit {
-        ($type:ty, $raw:expr) => {
-            array.as_primitive::<$type>().iter().flatten().map($raw).for_each(&mut each)
-        };
-    }
-    match array.data_type() {
-        DataType::Int8 => visit!(Int8Type, i64::from),
-        DataType::Int16 => visit!(Int16Type, i64::from),
-        DataType::Int32 => visit!(Int32Type, i64::from),
-        DataType::Int64 => visit!(Int64Type, |v| v),
-        DataType::Decimal32(..) => visit!(Decimal32Type, i64::from),
-        DataType::Decimal64(..) => visit!(Decimal64Type, |v| v),
-        other => unreachable!("{other} is not an integer field's type"),
-    }
 }
 
 /// What has gone into the file so far.

@@ -5,6 +5,7 @@ mod conformance;
 mod durability;
 mod encoding;
 mod faulty;
+mod pages;
 
 use super::{FileAbout, Table, Tables};
 use crate::model::{Field, FieldType, Position, TableSchema, Timestamp};

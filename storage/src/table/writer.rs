@@ -40,7 +40,7 @@ impl FileWriter {
         let encoding = tokio::task::spawn_blocking(move || {
             let mut failure = None;
             let rows = batches.map_while(|batch| batch.map_err(|e| failure = Some(e)).ok());
-            let encoded = encode(&schema, rows);
+            let encoded = encode(&schema, rows, about.effort());
             failure.map_or(encoded, Err)
         });
         let encoded = encoding.await.map_err(|error| {

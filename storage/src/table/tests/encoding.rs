@@ -2,12 +2,13 @@
 
 use super::{DAY, SECOND, rows, schema};
 use crate::error::ErrorKind;
-use crate::model::TableSchema;
+use crate::model::{FieldType, TableSchema};
+use crate::table::chunk::Effort;
 use crate::table::files::{Contents, TagRange};
 use crate::table::parquet::encode;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Int32Type, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -18,7 +19,7 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 fn encoded(schema: &TableSchema, batches: Vec<RecordBatch>) -> (Bytes, Contents) {
-    encode(schema, batches.into_iter()).unwrap().unwrap()
+    encode(schema, batches.into_iter(), Effort::Much).unwrap().unwrap()
 }
 
 /// Reads a file with the table's types as hint.
@@ -30,12 +31,12 @@ fn decoded(bytes: &Bytes, schema: &SchemaRef) -> RecordBatch {
     concat_batches(schema, &batches).unwrap()
 }
 
-fn metadata(bytes: &Bytes) -> Arc<ParquetMetaData> {
+pub(super) fn metadata(bytes: &Bytes) -> Arc<ParquetMetaData> {
     ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new()).unwrap().metadata().clone()
 }
 
 /// The rows with tags as plain strings: dictionaries may be numbered anew.
-fn plain(batch: &RecordBatch) -> Vec<ArrayRef> {
+pub(super) fn plain(batch: &RecordBatch) -> Vec<ArrayRef> {
     let columns = batch.columns().iter().map(|column| match column.data_type() {
         DataType::Dictionary(_, _) => cast(column, &DataType::Utf8).unwrap(),
         _ => column.clone(),
@@ -82,7 +83,7 @@ proptest! {
         let all = take_record_batch(&all, &picked).unwrap();
         let slices = (0..all.num_rows()).step_by(chunk);
         let slices = slices.map(|at| all.slice(at, chunk.min(all.num_rows() - at)));
-        match encode(&schema, slices).unwrap() {
+        match encode(&schema, slices, Effort::Little).unwrap() {
             None => prop_assert_eq!(all.num_rows(), 0),
             Some((bytes, contents)) => {
                 prop_assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
@@ -92,38 +93,175 @@ proptest! {
     }
 }
 
+/// What is in a column, as a test makes it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    Constant,
+    /// A state that hardly ever changes.
+    State,
+    /// One of few values, anew in each row.
+    FewNoisy,
+    /// A counter that starts elsewhere in each series.
+    Counter,
+    WideNoise,
+    /// Anything, the extremes too.
+    Wild,
+}
+
+pub(super) const SHAPES: [Shape; 6] =
+    [Shape::Constant, Shape::State, Shape::FewNoisy, Shape::Counter, Shape::WideNoise, Shape::Wild];
+
+impl Shape {
+    /// A field's value in a row of a series of `each` rows, within what the type holds.
+    fn value(self, row: usize, each: usize, field_type: FieldType) -> i64 {
+        let most = field_type.max_magnitude().unwrap_or(i64::MAX);
+        let random = |seed: usize| {
+            let mixed = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 8
+        };
+        let (noise, series) = (random(row), random(row / each));
+        let raw = match self {
+            Self::Constant => 7,
+            Self::State => (row / 900 % 3) as i64,
+            Self::FewNoisy => 40 + (noise % 90) as i64,
+            Self::Counter => {
+                let step = 5_000 + (random(row % 7) % 50) as i64;
+                (series % 1_000_000_000_000) as i64 + (row % each) as i64 * step
+            }
+            Self::WideNoise => (noise % 100_000_000) as i64,
+            Self::Wild => [i64::MIN, i64::MAX, 0, -1, noise as i64][noise as usize % 5],
+        };
+        if field_type == FieldType::Float64 { raw } else { raw.clamp(-most, most) }
+    }
+
+    fn column(self, field_type: FieldType, rows: usize, each: usize, nulls: u64) -> ArrayRef {
+        let value = |row: usize| {
+            let absent = (row as u64).wrapping_mul(2_654_435_761) >> 7 & 7 < nulls;
+            (!absent).then(|| self.value(row, each, field_type))
+        };
+        let values = (0..rows).map(value);
+        if field_type == FieldType::Float64 {
+            let doubles = values.map(|value| {
+                value.map(|value| match self {
+                    Self::Wild => f64::from_bits(value.cast_unsigned()),
+                    _ => value as f64 / 100.0,
+                })
+            });
+            return Arc::new(doubles.collect::<Float64Array>());
+        }
+        let whole: Int64Array = values.collect();
+        match field_type.arrow() {
+            decimal @ DataType::Decimal32(..) => {
+                let whole = cast(&whole, &DataType::Int32).unwrap();
+                let whole = whole.as_primitive::<Int32Type>().reinterpret_cast::<Decimal32Type>();
+                Arc::new(whole.with_data_type(decimal))
+            }
+            decimal @ DataType::Decimal64(..) => {
+                Arc::new(whole.reinterpret_cast::<Decimal64Type>().with_data_type(decimal))
+            }
+            integer => cast(&whole, &integer).unwrap(),
+        }
+    }
+}
+
+/// Rows whose fields have these shapes, in turn.
+pub(super) fn shaped(
+    series: usize,
+    each: usize,
+    shapes: &[(Shape, u64)],
+) -> (TableSchema, RecordBatch) {
+    let schema = schema("gpu");
+    let batch = rows(&schema, series, each, DAY);
+    let mut columns = batch.columns()[..5].to_vec();
+    for (field, (shape, nulls)) in schema.fields.iter().zip(shapes.iter().cycle()) {
+        columns.push(shape.column(field.field_type, batch.num_rows(), each, *nulls));
+    }
+    let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+    (schema, batch)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_values_come_back(
+        series in 1..40_usize,
+        each in 1..400_usize,
+        shapes in proptest::collection::vec((0..SHAPES.len(), 0..9_u64), 9),
+        much: bool,
+    ) {
+        let shapes: Vec<_> = shapes.into_iter().map(|(at, nulls)| (SHAPES[at], nulls)).collect();
+        let (schema, all) = shaped(series, each, &shapes);
+        let effort = if much { Effort::Much } else { Effort::Little };
+        let (bytes, _) = encode(&schema, std::iter::once(all.clone()), effort).unwrap().unwrap();
+        prop_assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
+    }
+}
+
+#[test]
+fn row_groups_are_cut_where_batches_are_not() {
+    for shape in SHAPES {
+        let (schema, all) = shaped(280, 500, &[(shape, 0), (shape, 1), (shape, 8)]);
+        let batches = [all.slice(0, 100_001), all.slice(100_001, all.num_rows() - 100_001)];
+        let (bytes, contents) = encoded(&schema, batches.to_vec());
+        assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all), "{shape:?}");
+        assert_eq!(contents.rows, 140_000);
+        let rows: Vec<_> =
+            metadata(&bytes).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+        assert_eq!(rows, [131_072, 8_928]);
+    }
+}
+
 #[test]
 fn each_column_is_encoded_for_what_it_is() {
-    let schema = schema("gpu");
-    let mut batch = rows(&schema, 100, 500, DAY);
-    // The second field becomes a state that hardly ever changes, the third one a slow gauge, the
-    // fourth jumps like counters do from one series to the next.
-    let mut columns = batch.columns().to_vec();
-    let whole = |value: &dyn Fn(usize) -> i64| -> ArrayRef {
-        let values = (0..batch.num_rows()).map(|row| Some(value(row)));
-        Arc::new(values.collect::<Int64Array>())
-    };
-    columns[6] = cast(&whole(&|row| (row / 900 % 3) as i64), &DataType::Int16).unwrap();
-    columns[7] = cast(&whole(&|row| 40 + (row % 10) as i64), &DataType::Int32).unwrap();
-    columns[8] = whole(&|row| ((row / 20 * 7_919 % 1_000) as i64) << 50 | (row % 20) as i64);
-    batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
-    let (bytes, _) = encoded(&schema, vec![batch]);
-    let metadata = metadata(&bytes);
-    let group = metadata.row_group(0);
-    let check = |column: &str, physical: Type, encoding: Encoding| {
-        let chunk = chunk(group, column);
-        assert_eq!(chunk.column_type(), physical, "{column}");
-        assert!(chunk.encodings().any(|e| e == encoding), "{column}: {encoding}");
-        let dictionary = encoding == Encoding::RLE_DICTIONARY;
-        assert_eq!(chunk.dictionary_page_offset().is_some(), dictionary, "{column}");
-    };
-    check("time", Type::INT64, Encoding::DELTA_BINARY_PACKED);
-    check("node", Type::BYTE_ARRAY, Encoding::RLE_DICTIONARY);
-    check("f1_int16", Type::INT32, Encoding::PLAIN);
-    check("f2_int32", Type::INT32, Encoding::DELTA_BINARY_PACKED);
-    check("f3_int64", Type::INT64, Encoding::PLAIN);
-    check("f5_decimal", Type::INT32, Encoding::DELTA_BINARY_PACKED);
-    check("f8_float64", Type::DOUBLE, Encoding::PLAIN);
+    use Encoding::{BYTE_STREAM_SPLIT, DELTA_BINARY_PACKED, PLAIN, RLE_DICTIONARY};
+    let integers = [
+        (Shape::Constant, RLE_DICTIONARY),
+        (Shape::State, RLE_DICTIONARY),
+        (Shape::FewNoisy, RLE_DICTIONARY),
+        (Shape::Counter, DELTA_BINARY_PACKED),
+        (Shape::WideNoise, DELTA_BINARY_PACKED),
+    ];
+    for (shape, expected) in integers {
+        let (schema, all) = shaped(20, 2_000, &[(shape, 0)]);
+        let (bytes, _) = encoded(&schema, vec![all]);
+        check(&bytes, "f3_int64", Type::INT64, expected);
+        check(&bytes, "time", Type::INT64, DELTA_BINARY_PACKED);
+        check(&bytes, "node", Type::BYTE_ARRAY, RLE_DICTIONARY);
+        // A double's noise is in its low bytes alone where it was printed with few digits.
+        let double = match shape {
+            Shape::WideNoise => PLAIN,
+            Shape::Counter => BYTE_STREAM_SPLIT,
+            _ => RLE_DICTIONARY,
+        };
+        check(&bytes, "f8_float64", Type::DOUBLE, double);
+        if matches!(shape, Shape::WideNoise) {
+            check(&bytes, "f5_decimal", Type::INT32, DELTA_BINARY_PACKED);
+        }
+    }
+}
+
+/// Readers of 2026 know byte-stream-split for doubles alone.
+#[test]
+fn integers_are_never_split() {
+    for shape in SHAPES {
+        let (schema, all) = shaped(100, 60, &[(shape, 1)]);
+        let (bytes, _) = encoded(&schema, vec![all]);
+        for chunk in metadata(&bytes).row_group(0).columns() {
+            let split = chunk.encodings().any(|e| e == Encoding::BYTE_STREAM_SPLIT);
+            assert!(!split || chunk.column_type() == Type::DOUBLE, "{}", chunk.column_path());
+        }
+    }
+}
+
+fn check(bytes: &Bytes, column: &str, physical: Type, encoding: Encoding) {
+    let metadata = metadata(bytes);
+    let chunk = chunk(metadata.row_group(0), column);
+    assert_eq!(chunk.column_type(), physical, "{column}");
+    let encodings: Vec<_> = chunk.encodings().collect();
+    assert!(encodings.contains(&encoding), "{column}: {encodings:?}, not {encoding}");
+    let dictionary = encoding == Encoding::RLE_DICTIONARY;
+    assert_eq!(chunk.dictionary_page_offset().is_some(), dictionary, "{column}");
 }
 
 fn chunk<'a>(
@@ -161,7 +299,7 @@ fn rows_out_of_order_are_refused() {
     let doubled = vec![batch.clone(), batch.slice(5, 1)];
     let backwards = vec![batch.slice(3, 3), batch.slice(0, 3)];
     for batches in [doubled, backwards] {
-        let error = encode(&schema, batches.into_iter()).unwrap_err();
+        let error = encode(&schema, batches.into_iter(), Effort::Little).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
     }
 }
@@ -174,7 +312,7 @@ fn a_file_may_lack_columns_but_not_have_others() {
     let batch = rows(&narrow, 2, 3, DAY);
     let (bytes, _) = encoded(&wide, vec![batch.clone()]);
     assert_eq!(plain(&decoded(&bytes, &narrow.arrow())), plain(&batch));
-    let error = encode(&narrow, [rows(&wide, 2, 3, DAY)].into_iter()).unwrap_err();
+    let error = encode(&narrow, [rows(&wide, 2, 3, DAY)].into_iter(), Effort::Little).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal, "{error}");
 }
 
@@ -182,7 +320,7 @@ fn a_file_may_lack_columns_but_not_have_others() {
 fn values_outside_decimal_digits_do_not_arise() {
     let batch = rows(&schema("gpu"), 2, 9, DAY);
     let nines = batch.column_by_name("f5_decimal").unwrap();
-    let values = nines.as_primitive::<arrow::datatypes::Decimal32Type>();
+    let values = nines.as_primitive::<Decimal32Type>();
     assert_eq!(values.values().iter().max(), Some(&999_999_999));
     assert!(values.null_count() > 0);
 }
