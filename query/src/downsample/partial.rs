@@ -40,7 +40,7 @@ impl Needs {
         })
     }
 
-    fn steps(self) -> bool {
+    pub(super) fn steps(self) -> bool {
         self.increase || self.delta
     }
 }
@@ -73,6 +73,9 @@ pub(super) struct Joint<T> {
     pub row: u32,
     pub last_time: i64,
     pub last: T,
+    /// The tier's bucket, width and start, that a row of a rollup is of. Its increase has the
+    /// steps between rows of one bucket.
+    pub rolled: Option<(i64, i64)>,
 }
 
 /// Steps within stretches, and what is needed to add those between them.
@@ -184,7 +187,9 @@ impl<T: Lane> Table<T> {
                         let row = base + bucket as u32;
                         let (first_time, last_time) = (time, time);
                         let (first, last) = (value, value);
-                        seen = Some(Joint { series, first_time, first, row, last_time, last });
+                        let rolled = None;
+                        seen =
+                            Some(Joint { series, first_time, first, row, last_time, last, rolled });
                     }
                     Some(joint) => {
                         steps += 1;
@@ -205,8 +210,9 @@ impl<T: Lane> Table<T> {
     /// Adds the step from the stretch before to the row of a later stretch's first value.
     pub(super) fn join(&mut self, earlier: &Joint<T>, later: &Joint<T>) {
         let row = later.row as usize;
+        let has_step = later.rolled.is_some() && later.rolled == earlier.rolled;
         self.steps.count[row] += 1;
-        if self.needs.increase {
+        if self.needs.increase && !has_step {
             self.steps.increase[row] += later.first.growth(earlier.last);
         }
         if self.needs.delta {

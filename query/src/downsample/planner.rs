@@ -107,9 +107,9 @@ fn tiers(question: &Question, route: &Route, session: &dyn Session) -> Result<Ve
         let pieces = sources.pieces()?.files.into_iter();
         let place = |tag: &usize| choice.tags.iter().position(|known| known == tag);
         let reading = Reading {
-            identity: schema.identity.len(),
+            identity: question.table.schema.identity.len(),
             group: group.iter().filter_map(place).collect(),
-            by_series: false,
+            by_series: question.by_series(),
             choice,
         };
         Ok(TierWork {

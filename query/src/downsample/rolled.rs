@@ -2,7 +2,7 @@
 
 use super::aggregates::{Ask, Input};
 use super::lane::{Lane, Values};
-use super::partial::{InputTable, Partial, Point, Segment, Table, with_table};
+use super::partial::{InputTable, Joint, Partial, Point, Segment, Table, with_table};
 use super::piece::Piece;
 use super::question::Question;
 use datafusion::common::exec_err;
@@ -22,11 +22,15 @@ struct RolledInput {
     last: usize,
     /// `None` where no sum is asked for.
     sum: Option<usize>,
+    /// `None` where no increase is asked for.
+    increase: Option<usize>,
 }
 
 /// What is read of a tier's rows.
 #[derive(Debug)]
 pub(super) struct RolledPlan {
+    /// Of a bucket, in microseconds.
+    width: i64,
     rows: usize,
     first_time: usize,
     last_time: usize,
@@ -41,6 +45,7 @@ impl RolledPlan {
         let named = |name: &str| schema.column_names().position(|own| own == name);
         let inputs = question.inputs().into_iter();
         Some(Self {
+            width: tier.tier.width,
             rows: named("rows")?,
             first_time: named("first_time")?,
             last_time: named("last_time")?,
@@ -54,8 +59,8 @@ impl RolledPlan {
     pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
         let ends = [self.rows, self.first_time, self.last_time];
         let inputs = self.inputs.iter().flat_map(|input| {
-            let RolledInput { count, min, max, first, last, sum } = *input;
-            [count, min, max, first, last].into_iter().chain(sum)
+            let RolledInput { count, min, max, first, last, sum, increase } = *input;
+            [count, min, max, first, last].into_iter().chain(sum).chain(increase)
         });
         ends.into_iter().chain(inputs)
     }
@@ -70,8 +75,10 @@ impl RolledPlan {
             first: place(input.first),
             last: place(input.last),
             sum: input.sum.map(place),
+            increase: input.increase.map(place),
         };
         Self {
+            width: self.width,
             rows: place(self.rows),
             first_time: place(self.first_time),
             last_time: place(self.last_time),
@@ -86,13 +93,14 @@ fn rolled_input(question: &Question, tier: &TableSchema, input: Input) -> Option
     let field = &raw.fields[number - raw.first_field()];
     let columns = FieldColumns::of(tier, field);
     let column = |kept| columns.place(kept).map(|place| place + tier.first_field());
-    let sums = question.asks.iter().any(|ask| match ask {
-        Ask::Exact(own, _) | Ask::Sum(own) | Ask::Mean(own) => *own == input,
-        _ => false,
-    });
-    // A sum of wide integers may have been too large for the tier's column.
-    let is_narrow = field.field_type == FieldType::Float64 || field.field_type.width() <= 4;
-    if sums && !is_narrow {
+    let asks = || question.asks.iter().filter(|ask| ask.input() == Some(input));
+    let sums = asks().any(|ask| matches!(ask, Ask::Exact(..) | Ask::Sum(_) | Ask::Mean(_)));
+    let grows = asks().any(|ask| matches!(ask, Ask::Increase(_)));
+    let steps = grows || asks().any(|ask| matches!(ask, Ask::Delta(_)));
+    let is_double = field.field_type == FieldType::Float64;
+    // A sum of wide integers may have been too large for the tier's column; steps of doubles are
+    // not told from ends, which may be NaN.
+    if sums && !is_double && field.field_type.width() > 4 || steps && is_double {
         return None;
     }
     Some(RolledInput {
@@ -102,6 +110,7 @@ fn rolled_input(question: &Question, tier: &TableSchema, input: Input) -> Option
         first: column(Kept::First)?,
         last: column(Kept::Last)?,
         sum: if sums { Some(column(Kept::Sum)?) } else { None },
+        increase: if grows { Some(column(Kept::Increase)?) } else { None },
     })
 }
 
@@ -117,7 +126,7 @@ impl Partial {
         let rows: Values<i32> = Values::of(&piece.fields[plan.rows]);
         let segments = &self.segments[before..];
         let buckets = Buckets { piece, segments, ends: &ends, base };
-        buckets.each(|bucket, range| {
+        buckets.each(|bucket, _, range| {
             let rows = range.map(|row| rows.at(row).unwrap_or(0).cast_unsigned());
             self.rows[bucket] = rows.sum();
         });
@@ -137,13 +146,13 @@ struct Buckets<'a> {
 }
 
 impl Buckets<'_> {
-    /// Calls `each` with a row of the partial table and the piece's rows in it.
-    fn each(&self, mut each: impl FnMut(usize, std::ops::Range<usize>)) {
+    /// Calls `each` with a row of the partial table, its series and the piece's rows in it.
+    fn each(&self, mut each: impl FnMut(usize, u32, std::ops::Range<usize>)) {
         for (stretch, segment) in self.piece.stretches.iter().zip(self.segments) {
             let mut from = stretch.rows.start as usize;
             for bucket in segment.start as usize..segment.end as usize {
                 let end = (stretch.rows.start + self.ends[bucket - self.base]) as usize;
-                each(bucket, std::mem::replace(&mut from, end)..end);
+                each(bucket, stretch.series, std::mem::replace(&mut from, end)..end);
             }
         }
     }
@@ -159,23 +168,21 @@ fn add_column<T: Lane>(
     let counts: Values<i32> = Values::of(&fields[input.count]);
     let [min, max, first, last] = [input.min, input.max, input.first, input.last]
         .map(|place| Values::<T>::of(&fields[place]));
-    let sums = input.sum.map(|place| Values::<T::Rolled>::of(&fields[place]));
+    let [sums, increases] = [input.sum, input.increase]
+        .map(|place| place.map(|place| Values::<T::Rolled>::of(&fields[place])));
     let [starts, ends] =
         [plan.first_time, plan.last_time].map(|place| Values::<i64>::of(&fields[place]));
     let needs = table.needs();
     let mut lacking = false;
-    buckets.each(|_, rows| {
-        let present = |row: &usize| counts.at(*row).is_some_and(|count| count > 0);
-        let rows: Vec<usize> = rows.filter(present).collect();
+    buckets.each(|bucket, series, rows| {
+        let count_of = |row| counts.at(row).unwrap_or(0).cast_unsigned();
+        let rows: Vec<usize> = rows.filter(|row| count_of(*row) > 0).collect();
         if needs.spread {
             let reduced = &mut table.reduced;
-            let count: i64 = rows.iter().filter_map(|row| counts.at(*row)).map(i64::from).sum();
-            reduced.count.push(count as u32);
+            reduced.count.push(rows.iter().map(|row| count_of(*row)).sum());
             reduced.min.push(best(&min, &rows, T::LARGEST, Ordering::Less));
             reduced.max.push(best(&max, &rows, T::SMALLEST, Ordering::Greater));
-            let parts = || sums.iter().flat_map(|sums| rows.iter().map(|row| sums.at(*row)));
-            lacking |= parts().any(|part| part.is_none());
-            reduced.sum.push(T::sum_of(parts().flatten()));
+            reduced.sum.push(total::<T>(sums.as_ref(), &rows, &mut lacking));
         }
         if needs.ends {
             let point = |row: Option<&usize>, times: &Values<i64>, values: &Values<T>| {
@@ -188,14 +195,49 @@ fn add_column<T: Lane>(
             table.first.push(point(rows.first(), &starts, &first));
             table.last.push(point(rows.last(), &ends, &last));
         }
+        if needs.steps() {
+            let joints = rows.iter().filter_map(|row| {
+                Some(Joint {
+                    series,
+                    first_time: starts.at(*row)?,
+                    first: first.at(*row)?,
+                    row: bucket as u32,
+                    last_time: ends.at(*row)?,
+                    last: last.at(*row)?,
+                    rolled: Some((plan.width, buckets.piece.times[*row])),
+                })
+            });
+            let joints: Vec<_> = joints.collect();
+            let count = rows.iter().map(|row| u64::from(count_of(*row)) - 1).sum();
+            table.steps.count.push(count);
+            if needs.increase {
+                let grown = total::<T>(increases.as_ref(), &rows, &mut lacking);
+                table.steps.increase.push(T::of_sum(grown));
+            }
+            if needs.delta {
+                let mut delta = T::Total::default();
+                for joint in &joints {
+                    delta += joint.last.difference(joint.first);
+                }
+                table.steps.delta.push(delta);
+            }
+            table.steps.joints.extend(joints);
+        }
     });
     if lacking {
         return exec_err!(
-            "a rollup left out a sum that was too large for its column; ask for a shorter range of \
-             times, or set query.rollups = false to read raw rows"
+            "a rollup left out a sum or an increase that was too large for its column; \
+             SET warpline.rollups = off reads raw rows"
         );
     }
     Ok(())
+}
+
+/// The sum of what the tier keeps of some rows; `lacking` where it left one out.
+fn total<T: Lane>(kept: Option<&Values<T::Rolled>>, rows: &[usize], lacking: &mut bool) -> T::Sum {
+    let parts = || kept.iter().flat_map(|kept| rows.iter().map(|row| kept.at(*row)));
+    *lacking |= parts().any(|part| part.is_none());
+    T::sum_of(parts().flatten())
 }
 
 fn best<T: Lane>(values: &Values<T>, rows: &[usize], neutral: T, better: Ordering) -> T {

@@ -81,12 +81,16 @@ fn is_kept(question: &Question) -> bool {
         | Ask::Mean(input) => *input != Input::Time,
         // A tier has the times of a series' rows, not those of its values.
         Ask::First(input) | Ask::Last(input) => *input != Input::Time && is_one_series(question),
-        Ask::FirstRow(_)
-        | Ask::LastRow(_)
-        | Ask::Increase(_)
-        | Ask::Delta(_)
-        | Ask::Quantile(..) => false,
+        // Without some of a series' runs its steps are others.
+        Ask::Increase(input) | Ask::Delta(input) => *input != Input::Time && keeps_series(question),
+        Ask::FirstRow(_) | Ask::LastRow(_) | Ask::Quantile(..) => false,
     })
+}
+
+/// Whether filters leave whole series.
+fn keeps_series(question: &Question) -> bool {
+    let identity = 1..=question.table.schema.identity.len();
+    filtered(question).all(|place| place.is_some_and(|place| identity.contains(&place)))
 }
 
 /// Whether every group is of one series.

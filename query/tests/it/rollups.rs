@@ -61,20 +61,25 @@ const ASKS: &str = "count(*), count(util), min(util), max(power), sum(power), av
                     sum(util), min(temp), sum(temp), avg(temp), max(energy), count(energy)";
 /// Where a group is of several series, rollups do not tell these.
 const ENDS: &str = ", first(util, time), last(power, time)";
+/// Nor these where a filter leaves parts of series.
+const STEPS: &str = ", increase(energy), delta(energy), increase(util), delta(power)";
 
 impl Asked {
     fn statements(&self) -> [String; 2] {
         let (from, to) = (START + self.from, START + self.from + self.seconds);
         let (bucket, keys) = (BUCKETS[self.bucket], KEYS[self.keys]);
+        let steps = if self.filter < 2 || self.keys == 3 { STEPS } else { "" };
         let ends = if keys.starts_with("node, gpu") || self.filter == 1 { ENDS } else { "" };
         let rows = format!(
             "FROM gpu WHERE {} AND time >= to_timestamp({from}) AND time < to_timestamp({to})",
             FILTERS[self.filter]
         );
         [
-            format!("SELECT {bucket} AS b, {keys}, {ASKS}{ends} {rows} GROUP BY {bucket}, {keys}"),
             format!(
-                "SELECT {keys}, {ASKS}{ends} FROM gpu WHERE {} GROUP BY {keys}",
+                "SELECT {bucket} AS b, {keys}, {ASKS}{ends}{steps} {rows} GROUP BY {bucket}, {keys}"
+            ),
+            format!(
+                "SELECT {keys}, {ASKS}{ends}{steps} FROM gpu WHERE {} GROUP BY {keys}",
                 FILTERS[self.filter]
             ),
         ]
@@ -124,7 +129,7 @@ fn rows(pace: &Pace) -> Vec<Row> {
             model: (pace.model > 0).then(|| format!("m{}", pace.model)),
             time: START + pace.first + at * pace.step,
             util: present.then_some((at % 7) as i16),
-            energy: Some(at * 11),
+            energy: (at % 5 != 0).then_some(at * 11 % 3_000),
             power: present.then_some(pace.value * 1_000 + at as i32),
             temp: Some((at % 50) as f64 * 0.5),
             ..Row::default()
