@@ -6,6 +6,7 @@
 
 use super::Maintenance;
 use crate::error::StorageError;
+use crate::machine::now;
 use crate::snapshot::DataFile;
 use crate::store::store_error;
 use futures::{StreamExt, TryStreamExt};
@@ -45,7 +46,7 @@ impl Maintenance {
             (held.removed().await?, held.files())
         };
         let there: HashSet<&Path> = files.iter().map(|file| &file.path).collect();
-        let before = chrono::Utc::now().timestamp_millis()
+        let before = now() / 1_000
             - i64::try_from(self.options.delete_after.as_millis()).unwrap_or(i64::MAX);
         let due = |(path, at): &(Path, i64)| {
             *at <= before && !there.contains(path) && !self.replaced.is_held(path)
@@ -59,7 +60,7 @@ impl Maintenance {
     }
 
     /// Deletes data files that the table's log does not know.
-    pub(super) async fn delete_orphans(&self, table: &Arc<str>) -> Result<usize, StorageError> {
+    pub(crate) async fn delete_orphans(&self, table: &Arc<str>) -> Result<usize, StorageError> {
         let handle = self.open.of(table)?;
         let listed = self.list(table).await?;
         let held = handle.lock().await;
@@ -73,14 +74,14 @@ impl Maintenance {
 
     /// The table's data files that have lain in the store for long.
     async fn list(&self, table: &Arc<str>) -> Result<Vec<Path>, StorageError> {
-        let before = chrono::Utc::now() - ORPHANED_AFTER;
+        let before = now() - ORPHANED_AFTER.as_micros() as i64;
         let store = self.tables.store();
         let listed = store.list(Some(&Path::from(&**table))).try_collect::<Vec<_>>().await;
         let listed = listed.map_err(|e| store_error(format!("{table} cannot be listed"), e))?;
         let is_old_data = |entry: &ObjectMeta| {
             entry.location.extension() == Some("parquet")
                 && !entry.location.as_ref().contains("/_delta_log/")
-                && entry.last_modified < before
+                && entry.last_modified.timestamp_micros() < before
         };
         Ok(listed.into_iter().filter(is_old_data).map(|entry| entry.location).collect())
     }
