@@ -32,7 +32,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
-use vacuum::Replaced;
 
 const ORPHANS_EVERY: Duration = Duration::from_hours(6);
 
@@ -46,7 +45,6 @@ pub(crate) struct Maintenance {
     /// What is done behind the back of others is not done behind its own.
     turn: AsyncMutex<()>,
     days: Days,
-    replaced: Replaced,
     deleted: Mutex<HashSet<Path>>,
     /// Tiers that are not made because rows are too few, and the version that was judged.
     sparse: Mutex<HashMap<Arc<str>, u64>>,
@@ -60,8 +58,8 @@ impl Maintenance {
         counters: Arc<Counters>,
         options: MaintenanceOptions,
     ) -> Self {
-        let (turn, days, replaced, deleted, sparse) = Default::default();
-        Self { state, tables, open, counters, options, turn, days, replaced, deleted, sparse }
+        let (turn, days, deleted, sparse) = Default::default();
+        Self { state, tables, open, counters, options, turn, days, deleted, sparse }
     }
 
     /// Does what is due, for ever.
@@ -179,9 +177,6 @@ impl Maintenance {
         } else {
             StoredLatest::of_files(held.schema().clone(), stored.files.clone())
         };
-        let there: HashSet<_> = stored.files.iter().map(|file| &file.path).collect();
-        let gone = before.files.iter().filter(|file| !there.contains(&file.path)).cloned();
-        self.replaced.add(gone);
         self.days.keep(&held.schema().table, &stored.files);
         state.table_mut(number).replaced(stored, latest);
         Ok(())

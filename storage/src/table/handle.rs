@@ -415,8 +415,15 @@ impl Table {
         self.kept_from = kept.fold(self.kept_from, Timestamp::max);
     }
 
+    /// Files that were there before stay the same ones: by that it is known who holds them.
     fn adopt(&mut self, state: LogState) {
-        let mut files: Vec<_> = state.files.into_iter().map(Arc::new).collect();
+        let known = self.files.iter().map(|file| (&file.path, file));
+        let known: HashMap<_, _> = known.collect();
+        let same = |file: DataFile| match known.get(&file.path) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(file),
+        };
+        let mut files: Vec<_> = state.files.into_iter().map(same).collect();
         sort_by_order(&mut files);
         self.files = files.into();
         self.deduplicated_until = state.deduplicated_until.unwrap_or(0);
