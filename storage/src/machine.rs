@@ -106,7 +106,6 @@ impl Worker {
 }
 
 /// For a worker: lets time pass on its thread.
-#[cfg_attr(not(test), expect(clippy::unused_async, reason = "tests let time pass elsewhere"))]
 pub(crate) async fn pause(time: Duration) {
     #[cfg(test)]
     if simulated::is_on() {

@@ -9,6 +9,7 @@ use futures::FutureExt;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Once;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use uuid::Uuid;
@@ -23,7 +24,11 @@ struct Machine {
     slept: u64,
     /// How deep in blocking work the thread is.
     blocked: u32,
+    /// What tasks have panicked with.
+    panics: Vec<String>,
 }
+
+static HOOK: Once = Once::new();
 
 thread_local! {
     static MACHINE: RefCell<Option<Machine>> = const { RefCell::new(None) };
@@ -40,8 +45,9 @@ pub(crate) fn run<T: Send + 'static>(
     began: Timestamp,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    let (now, sleepers, slept, blocked) = Default::default();
-    let machine = Machine { chance: seed, began, now, sleepers, slept, blocked };
+    HOOK.call_once(note_panics);
+    let (now, sleepers, slept, blocked, panics) = Default::default();
+    let machine = Machine { chance: seed, began, now, sleepers, slept, blocked, panics };
     MACHINE.set(Some(machine));
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.on_thread_park(wake_next).build().expect("a runtime");
@@ -49,6 +55,25 @@ pub(crate) fn run<T: Send + 'static>(
     drop(runtime);
     MACHINE.set(None);
     ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn note_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        MACHINE.with(|machine| {
+            if let Ok(mut machine) = machine.try_borrow_mut()
+                && let Some(machine) = machine.as_mut()
+            {
+                machine.panics.push(panic.to_string());
+            }
+        });
+        before(panic);
+    }));
+}
+
+/// What tasks have panicked with so far.
+pub(crate) fn panics() -> Vec<String> {
+    with(|machine| std::mem::take(&mut machine.panics)).unwrap_or_default()
 }
 
 /// Nothing can run: time goes on to whoever wakes next.
@@ -133,21 +158,17 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let polled = with(|machine| match self.place {
-            Some(place) => match machine.sleepers.get_mut(&place) {
-                Some(waker) => {
-                    waker.clone_from(context.waker());
-                    Poll::Pending
-                }
-                None => Poll::Ready(()),
-            },
-            None => {
+        let polled = with(|machine| {
+            let Some(place) = self.place else {
                 machine.slept += 1;
                 let place = (machine.now + self.time, machine.slept);
                 machine.sleepers.insert(place, context.waker().clone());
                 self.place = Some(place);
-                Poll::Pending
-            }
+                return Poll::Pending;
+            };
+            let Some(waker) = machine.sleepers.get_mut(&place) else { return Poll::Ready(()) };
+            waker.clone_from(context.waker());
+            Poll::Pending
         });
         polled.unwrap_or(Poll::Ready(()))
     }

@@ -79,7 +79,7 @@ impl Maintenance {
         let replaced = held.replace(&choice.inputs, outputs).await?;
         self.publish(&held, foreign, None)?;
         if replaced {
-            self.count(done, uptime() - started);
+            self.count(done, uptime().saturating_sub(started));
         }
         Ok(Some(done))
     }
@@ -115,7 +115,8 @@ impl Days {
         if start + MICROSECONDS_PER_DAY > now {
             return Due::Hours(now);
         }
-        if instant - arrivals.last < QUIET && instant - arrivals.first < PATIENCE {
+        let since = |then: Duration| instant.saturating_sub(then);
+        if since(arrivals.last) < QUIET && since(arrivals.first) < PATIENCE {
             return Due::Overflow;
         }
         arrivals.first = instant;

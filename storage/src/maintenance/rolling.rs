@@ -219,7 +219,7 @@ impl Maintenance {
         if held.exchange(&replaced, written, run.marks(), true, Some(run.follows)).await? {
             self.counters.rolled_rows.fetch_add(rows, Relaxed);
             self.counters.rolled_bytes.fetch_add(bytes, Relaxed);
-            let micros = (uptime() - started).as_micros() as u64;
+            let micros = uptime().saturating_sub(started).as_micros() as u64;
             self.counters.roll_micros.fetch_add(micros, Relaxed);
         }
         self.publish(&held, foreign, None)

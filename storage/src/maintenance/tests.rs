@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
-use crate::sim::clean_buckets;
+use crate::sim::{clean_buckets, rows};
 use crate::snapshot::{TableSnapshot, TierSnapshot};
 use crate::{Storage, StorageOptions};
 use proptest::prelude::*;
@@ -118,7 +118,8 @@ async fn check_tier(
     tier: &TierSnapshot,
     kept_from: i64,
 ) -> Result<(), TestCaseError> {
-    let compared = clean_buckets(raw, tier, kept_from).await.unwrap();
+    let raw_rows = rows(raw).await.unwrap();
+    let compared = clean_buckets(&raw.schema, &raw_rows, tier, kept_from).await.unwrap();
     COMPARED.fetch_add(compared.map_err(TestCaseError::fail)?, Relaxed);
     Ok(())
 }

@@ -11,12 +11,13 @@ use crate::machine::now;
 use crate::machine::simulated::{below, chance, sleep};
 use crate::model::{Sequence, Timestamp};
 use crate::snapshot::TableSnapshot;
+use arrow::array::RecordBatch;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A time that is mostly short.
 async fn while_away() {
-    let longest = [10, 1_000, 20_000, 200_000][below(4) as usize];
+    let longest = [10, 500, 5_000, 60_000][below(4) as usize];
     sleep(Duration::from_millis(below(longest))).await;
 }
 
@@ -40,7 +41,9 @@ async fn send_all(world: &World, session: &Session, number: usize) -> bool {
     }
     let last = world.oracle.lock().batches(number);
     while next <= last {
-        while_away().await;
+        if chance(60) {
+            while_away().await;
+        }
         hear(world, number, *told.borrow());
         if !send(world, session, number, next).await {
             return false;
@@ -76,10 +79,10 @@ async fn send(world: &World, session: &Session, number: usize, sequence: Sequenc
     true
 }
 
-/// What each producer has been told to be durable.
-fn durable(world: &World, session: &Session) -> Vec<Sequence> {
+/// What each producer has been told.
+fn told(world: &World, session: &Session) -> Vec<Acknowledged> {
     let count = world.oracle.lock().producers();
-    let told = |number| session.storage.producer(&load::producer(number)).borrow().durable;
+    let told = |number| *session.storage.producer(&load::producer(number)).borrow();
     (0..count).map(told).collect()
 }
 
@@ -93,19 +96,20 @@ pub(super) async fn flush(world: Arc<World>) {
 
 /// Whether everything that was durable is stored.
 pub(super) async fn flush_once(world: &World, session: &Session) -> bool {
-    let before = durable(world, session);
+    let before = told(world, session);
     let flushed = session.storage.flush().await;
     world.note(format!("flush: {}", flushed.is_ok()));
     if let Err(error) = flushed {
         world.judge("a flush", &error);
         return false;
     }
-    for (number, durable) in before.into_iter().enumerate() {
-        let told = *session.storage.producer(&load::producer(number)).borrow();
-        if told.stored < durable {
-            world.fail(format!("{durable} was durable before a flush, after it {told:?}"));
+    for (number, (before, after)) in before.into_iter().zip(told(world, session)).enumerate() {
+        if after.stored < before.durable {
+            world.fail(format!(
+                "before a flush producer {number} was told {before:?}, after it {after:?}"
+            ));
         }
-        hear(world, number, told);
+        hear(world, number, after);
     }
     true
 }
@@ -145,7 +149,7 @@ async fn maintain_once(session: &Session) -> Result<(), StorageError> {
 /// Another program, which adds a row now and then.
 pub(super) async fn add(world: Arc<World>) {
     for number in 0.. {
-        sleep(Duration::from_secs(1 + below(2_000))).await;
+        sleep(Duration::from_secs(1 + below(200))).await;
         let pace = Pace::alone(number * 7);
         let rows = |schema| (pace.date(), pace.batch(schema));
         let direct = world.objects.direct();
@@ -158,7 +162,15 @@ pub(super) async fn add(world: Arc<World>) {
 
 /// A reader's snapshot and what it must hold for as long as the reader has it.
 struct Pinned {
-    tables: Vec<(Arc<TableSnapshot>, Rows, Timestamp)>,
+    tables: Vec<PinnedTable>,
+}
+
+struct PinnedTable {
+    table: Arc<TableSnapshot>,
+    rows: Rows,
+    /// Those that are said to be stored.
+    stored: Rows,
+    kept_from: Timestamp,
 }
 
 pub(super) async fn read(world: Arc<World>) {
@@ -191,18 +203,24 @@ pub(super) async fn read_once(world: &World, session: &Session) -> Result<(), St
 
 fn pin(world: &World, session: &Session) -> Pinned {
     let snapshot = session.storage.snapshot();
-    let durable = durable(world, session);
+    let told = told(world, session);
+    let (durable, stored): (Vec<_>, Vec<_>) =
+        told.into_iter().map(|told| (told.durable, told.stored)).unzip();
     let oracle = world.oracle.lock();
     let mut tables = Vec::new();
     for name in TABLES {
         let version = snapshot.table(name).map_or(0, |table| table.version);
-        let mut should = oracle.rows(name, &durable, version);
-        let stored = session.storage.maintenance().stored(name);
-        let kept_from = stored.map_or(Timestamp::MIN, |(_, stored)| stored.kept_from);
-        should.retain(|(_, time), _| *time >= kept_from);
-        match snapshot.table(name) {
-            Some(table) => tables.push((table.clone(), should, kept_from)),
-            None if should.is_empty() => {}
+        let files = session.storage.maintenance().stored(name);
+        let kept_from = files.map_or(Timestamp::MIN, |(_, stored)| stored.kept_from);
+        let kept = |sequences: &[Sequence]| {
+            let mut rows = oracle.rows(name, sequences, version);
+            rows.retain(|(_, time), _| *time >= kept_from);
+            rows
+        };
+        let (rows, stored) = (kept(&durable), kept(&stored));
+        match snapshot.table(name).cloned() {
+            Some(table) => tables.push(PinnedTable { table, rows, stored, kept_from }),
+            None if rows.is_empty() => {}
             None => world.fail(format!("table {name} is gone")),
         }
     }
@@ -210,26 +228,18 @@ fn pin(world: &World, session: &Session) -> Pinned {
 }
 
 async fn check(world: &World, pinned: &Pinned) -> Result<(), StorageError> {
-    for (table, should, kept_from) in &pinned.tables {
+    for pinned in &pinned.tables {
+        let table = &pinned.table;
         let parts = parts(table).await?;
-        let single = doubled(table, &parts);
-        let rows = by_key(&merged(&table.schema, parts)?);
         let latest: Vec<_> = table.latest().await?.batches((0..COLUMNS).collect()).collect();
-        let compare = |rows: Result<Rows, String>, should: &Rows| {
-            let mut rows = rows?;
-            rows.retain(|(_, time), _| time >= kept_from);
-            difference(&rows, should).map_or(Ok(()), Err)
-        };
-        let right = single
-            .and_then(|()| compare(rows, should))
-            .and_then(|()| compare(by_key(&latest), &newest(should)));
-        if let Err(wrong) = right {
+        let raw = merged(&table.schema, parts.clone())?;
+        if let Err(wrong) = pinned.compare(&parts, &raw, &latest) {
             let (name, version) = (&table.schema.table, table.version);
             world.fail(format!("{name} at version {version}: {wrong}"));
         }
         let mut buckets = 0;
         for tier in &table.tiers {
-            match clean_buckets(table, tier, *kept_from).await? {
+            match clean_buckets(&table.schema, &raw, tier, pinned.kept_from).await? {
                 Ok(compared) => buckets += compared,
                 Err(wrong) => world.fail(wrong),
             }
@@ -237,4 +247,29 @@ async fn check(world: &World, pinned: &Pinned) -> Result<(), StorageError> {
         world.compared(buckets as u64);
     }
     Ok(())
+}
+
+impl PinnedTable {
+    fn compare(
+        &self,
+        parts: &[Vec<RecordBatch>],
+        raw: &[RecordBatch],
+        latest: &[RecordBatch],
+    ) -> Result<(), String> {
+        doubled(&self.table, parts)?;
+        let equal = |is: &[RecordBatch], should: &Rows| {
+            let mut rows = by_key(is)?;
+            rows.retain(|(_, time), _| *time >= self.kept_from);
+            difference(&rows, should).map_or(Ok(()), Err)
+        };
+        equal(raw, &self.rows)?;
+        equal(latest, &newest(&self.rows))?;
+        let (_, files) = parts.split_last().expect("the buffer is a part");
+        let mut in_files = Rows::new();
+        for file in files {
+            in_files.extend(by_key(file)?);
+        }
+        let lacking = self.stored.keys().find(|key| !in_files.contains_key(*key));
+        lacking.map_or(Ok(()), |key| Err(format!("{key:?} is said to be stored and is not")))
+    }
 }

@@ -6,7 +6,7 @@ use super::line::Line;
 use super::load;
 use super::process::{Process, Session, life};
 use super::store::Remote;
-use super::world::{Faults, Outcome, World};
+use super::world::{Faults, Flaw, Outcome, World};
 use crate::error::{ErrorKind, StorageError};
 use crate::log::volume::{self, Volume};
 use crate::machine::now;
@@ -23,9 +23,9 @@ use tokio::task::JoinHandle;
 /// How long the calm may last.
 const PATIENCE: Duration = Duration::from_hours(4);
 
-/// Runs the history of a seed.
-pub(super) fn run(seed: u64) -> Outcome {
-    let outcome = simulated::run(seed, load::MIDNIGHT - 1_800 * load::SECOND, history());
+/// Runs the history of a seed, in a world that may have a flaw.
+pub(super) fn run(seed: u64, flaw: Option<Flaw>) -> Outcome {
+    let outcome = simulated::run(seed, load::MIDNIGHT - 1_800 * load::SECOND, history(flaw));
     volume::unmount_all();
     outcome
 }
@@ -40,8 +40,17 @@ struct Setup {
     rivals: bool,
 }
 
-async fn history() -> Outcome {
-    let world = World::new(load::drawn());
+async fn history(flaw: Option<Flaw>) -> Outcome {
+    let world = World::new(load::drawn(), flaw);
+    // A panic of a task that nobody waits for is none the less one.
+    let _ = tokio::spawn(lives(world.clone())).await;
+    for panic in simulated::panics() {
+        world.fail(panic);
+    }
+    world.outcome()
+}
+
+async fn lives(world: Arc<World>) {
     let count = world.oracle.lock().producers();
     let producers: Vec<_> =
         (0..count).map(|number| tokio::spawn(actors::produce(world.clone(), number))).collect();
@@ -54,7 +63,7 @@ async fn history() -> Outcome {
     let mut setup = Setup::drawn(&world);
     for _ in 0..below(4) {
         *world.faults.lock() = Faults::drawn();
-        let Some(session) = setup.open(&world, life()).await else { return world.outcome() };
+        let Some(session) = setup.open(&world, life()).await else { return };
         if chance(20) {
             setup.fill(&world);
         }
@@ -68,7 +77,6 @@ async fn history() -> Outcome {
         setup.end(&world, &session).await;
     }
     calm(&world, &mut setup, producers).await;
-    world.outcome()
 }
 
 impl Setup {
@@ -91,7 +99,11 @@ impl Setup {
             maintenance,
             ..StorageOptions::new(world.folder())
         };
-        let volume = Arc::new(Mutex::new(Volume::new(pick(&[512, 4_096]) as usize)));
+        let mut volume = Volume::new(pick(&[512, 4_096]) as usize);
+        if world.flaw == Some(Flaw::SyncsNothing) {
+            volume.lie();
+        }
+        let volume = Arc::new(Mutex::new(volume));
         Self { options, volume, processes: 0, rivals }
     }
 
@@ -110,7 +122,7 @@ impl Setup {
                 opened = self.try_open(world, &process) => Some(opened),
             };
             match opened {
-                Some(Ok(storage)) => return self.begin(world, process, storage),
+                Some(Ok(storage)) => return begin(world, process, storage),
                 Some(Err(error)) => {
                     world.judge("opening", &error);
                     process.die();
@@ -142,25 +154,6 @@ impl Setup {
         let store = Remote::new(world.objects.clone(), line.clone());
         let tables = Tables::simulated(store, world.tables.clone(), line);
         Storage::open_over(StorageOptions { data_dir, ..self.options.clone() }, tables).await
-    }
-
-    fn begin(
-        &self,
-        world: &World,
-        process: Arc<Process>,
-        storage: Storage,
-    ) -> Option<Arc<Session>> {
-        let count = world.oracle.lock().producers();
-        let durable = |number| storage.producer(&load::producer(number)).borrow().durable;
-        let durable: Vec<_> = (0..count).map(durable).collect();
-        world.note(format!("process {} is open and has {durable:?}", process.number));
-        if let Err(wrong) = world.oracle.lock().reopened(&durable) {
-            world.fail(wrong);
-            return None;
-        }
-        let session = Arc::new(Session { process, storage });
-        world.session.set(Some(session.clone()));
-        Some(session)
     }
 
     /// Waits until a store takes nothing any more. A table that a rival has made first stops
@@ -226,6 +219,21 @@ impl Setup {
         world.note("the power goes");
         self.volume.lock().cut();
     }
+}
+
+/// The store is open: what it says to have is compared with what it must have.
+fn begin(world: &World, process: Arc<Process>, storage: Storage) -> Option<Arc<Session>> {
+    let count = world.oracle.lock().producers();
+    let durable = |number| storage.producer(&load::producer(number)).borrow().durable;
+    let durable: Vec<_> = (0..count).map(durable).collect();
+    world.note(format!("process {} is open and has {durable:?}", process.number));
+    if let Err(wrong) = world.oracle.lock().reopened(&durable) {
+        world.fail(wrong);
+        return None;
+    }
+    let session = Arc::new(Session { process, storage });
+    world.session.set(Some(session.clone()));
+    Some(session)
 }
 
 /// Nothing fails any more: all that producers have is stored, and stays so.

@@ -4,7 +4,7 @@
 //! it was given up, or done twice; and the process can die before it or after it.
 
 use super::process::Process;
-use super::world::World;
+use super::world::{Flaw, World};
 use crate::error::{ErrorKind, StorageError};
 use crate::machine::simulated::{below, chance, is_blocked, moment, sleep};
 use std::fmt;
@@ -47,6 +47,12 @@ impl Line {
         Ok(())
     }
 
+    /// Whether a file, or else a commit, is answered and not there.
+    pub(crate) fn lies(&self, of_file: bool) -> bool {
+        let flaw = if of_file { Flaw::LosesFiles } else { Flaw::LosesCommits };
+        self.world.flaw == Some(flaw) && chance(10)
+    }
+
     /// The way back of a call.
     pub(crate) async fn back<E: NoAnswer>(&self, what: &str) -> Result<(), E> {
         if !is_blocked() {
@@ -60,7 +66,7 @@ impl Line {
     where
         E: NoAnswer + fmt::Display + Send + 'static,
         T: Send + 'static,
-        L: Fn() -> Result<T, E> + Send + 'static,
+        L: Fn() -> Result<T, E> + Send + Sync + 'static,
     {
         self.leave(what, || drop(land())).await?;
         let fate = self.fate();

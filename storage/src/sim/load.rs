@@ -67,7 +67,7 @@ pub(super) fn drawn() -> Vec<Vec<Load>> {
         (0..paces).map(pace).collect()
     };
     let mut loads = Vec::new();
-    for _ in 0..1 + below(3) {
+    for _ in 0..=below(3) {
         let (count, mut first) = (2 + below(14), below(2_000) as i64);
         let one = (0..count).map(|_| {
             first += below(1_200) as i64;
@@ -120,7 +120,9 @@ impl Pace {
         for ((_, time), (_, temp, energy)) in self.rows() {
             builder.row(0, time);
             for (column, value) in [temp, energy].into_iter().enumerate() {
-                value.into_iter().for_each(|value| builder.set_stored(column, value));
+                if let Some(value) = value {
+                    builder.set_stored(column, value);
+                }
             }
         }
         Ok(Block::parse(layout, builder.finish())?)

@@ -29,4 +29,4 @@ mod tests;
 mod world;
 
 pub(crate) use line::Line;
-pub(crate) use reading::clean_buckets;
+pub(crate) use reading::{clean_buckets, rows};

@@ -37,7 +37,7 @@ pub(super) fn merged(
     Merge::of(schema, parts.into_iter().map(source).collect()).collect()
 }
 
-async fn rows(table: &TableSnapshot) -> Result<Vec<RecordBatch>, StorageError> {
+pub(crate) async fn rows(table: &TableSnapshot) -> Result<Vec<RecordBatch>, StorageError> {
     merged(&table.schema, parts(table).await?)
 }
 
@@ -89,7 +89,8 @@ pub(super) fn by_key(batches: &[RecordBatch]) -> Result<Rows, String> {
 /// Compares the buckets that a tier is said to have, from `kept_from` on, with what the raw rows
 /// reduce to; answers how many there are.
 pub(crate) async fn clean_buckets(
-    raw: &TableSnapshot,
+    raw: &TableSchema,
+    raw_rows: &[RecordBatch],
     tier: &TierSnapshot,
     kept_from: i64,
 ) -> Result<Result<usize, String>, StorageError> {
@@ -101,9 +102,9 @@ pub(crate) async fn clean_buckets(
     if total as u64 != tier.table.files.iter().map(|file| file.rows).sum::<u64>() {
         return Ok(Err("a tier has a key twice".into()));
     }
-    let raw_rows = rows(raw).await?.into_iter().map(Ok);
+    let raw_rows = raw_rows.iter().cloned().map(Ok);
     let schema = &tier.table.schema;
-    let reduced = Reduce::new(&raw.schema, tier.tier, schema, raw_rows)?;
+    let reduced = Reduce::new(raw, tier.tier, schema, raw_rows)?;
     let reduced = reduced.collect::<Result<Vec<_>, _>>()?;
     let (mut own, mut wanted) = (texts(schema, &own), texts(schema, &reduced));
     for buckets in [&mut own, &mut wanted] {

@@ -14,7 +14,7 @@ struct Inner<T> {
     came: u64,
 }
 
-impl<T: Clone> Signal<T> {
+impl<T: Clone + Send> Signal<T> {
     pub(super) fn new(value: T) -> Self {
         Self(Mutex::new(Inner { value, waiting: BTreeMap::new(), came: 0 }))
     }
@@ -31,7 +31,7 @@ impl<T: Clone> Signal<T> {
         waiting.into_values().for_each(Waker::wake);
     }
 
-    pub(super) async fn wait_for(&self, is_wanted: impl Fn(&T) -> bool) -> T {
+    pub(super) async fn wait_for(&self, is_wanted: impl Fn(&T) -> bool + Send) -> T {
         let mut place = None;
         poll_fn(|context| {
             let mut inner = self.0.lock();

@@ -3,6 +3,7 @@
 //! `WARPLINE_SEED=x` runs that seed alone, `WARPLINE_SEEDS=n` so many.
 
 use super::history::run;
+use super::world::Flaw;
 use std::fmt::Write;
 
 /// Lines of a history that a failure shows, where no seed was asked for.
@@ -16,13 +17,15 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn check(seed: u64) -> (u64, u64) {
-    let outcome = run(seed);
+    let outcome = run(seed, None);
     if let Some(failure) = outcome.failure {
         let mut history = String::new();
         let all = outcome.history.len();
         let shown = if number("WARPLINE_SEED").is_some() { all } else { SHOWN.min(all) };
         let last = &outcome.history[all - shown..];
-        last.iter().for_each(|line| writeln!(history, "{line}").expect("a text"));
+        for line in last {
+            writeln!(history, "{line}").expect("a text");
+        }
         panic!("{history}\nWARPLINE_SEED={seed}: {failure}");
     }
     (outcome.compared, outcome.buckets)
@@ -52,8 +55,29 @@ fn no_other_history_does() {
 #[test]
 fn a_seed_is_one_history() {
     for seed in 0..20 {
-        let (one, other) = (run(seed), run(seed));
+        let (one, other) = (run(seed, None), run(seed, None));
         assert_eq!(one.history, other.history, "seed {seed}");
         assert_eq!(one.hash, other.hash, "seed {seed}");
     }
+}
+
+/// How soon a flaw is found out.
+fn found_after(flaw: Flaw) -> u64 {
+    let found = (0..40).find(|seed| run(*seed, Some(flaw)).failure.is_some());
+    found.unwrap_or_else(|| panic!("{flaw:?} is not found out"))
+}
+
+#[test]
+fn a_disk_that_does_not_sync_is_found_out() {
+    println!("seed {}", found_after(Flaw::SyncsNothing));
+}
+
+#[test]
+fn a_log_that_loses_commits_is_found_out() {
+    println!("seed {}", found_after(Flaw::LosesCommits));
+}
+
+#[test]
+fn a_store_that_loses_files_is_found_out() {
+    println!("seed {}", found_after(Flaw::LosesFiles));
 }

@@ -23,6 +23,17 @@ pub(super) struct Faults {
     pub(super) disk_fails_in: Option<u64>,
 }
 
+/// What the outside does that it must not: what a history must find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// A sync of the log's disk is answered and not done.
+    SyncsNothing,
+    /// Now and then a commit is answered and not made.
+    LosesCommits,
+    /// Now and then a file is answered and not there.
+    LosesFiles,
+}
+
 /// What a run comes to.
 #[derive(Debug)]
 pub(super) struct Outcome {
@@ -41,6 +52,7 @@ pub(super) struct World {
     pub(super) oracle: Mutex<Oracle>,
     pub(super) faults: Mutex<Faults>,
     pub(super) session: Signal<Option<Arc<Session>>>,
+    pub(super) flaw: Option<Flaw>,
     trace: Mutex<Trace>,
     folder: TempDir,
 }
@@ -60,13 +72,13 @@ impl Faults {
         Self {
             reads: percent[below(5) as usize] / 2,
             writes: percent[below(5) as usize],
-            disk_fails_in: chance(20).then(|| below(60)),
+            disk_fails_in: chance(35).then(|| below(60)),
         }
     }
 }
 
 impl World {
-    pub(super) fn new(loads: Vec<Vec<Load>>) -> Arc<Self> {
+    pub(super) fn new(loads: Vec<Vec<Load>>, flaw: Option<Flaw>) -> Arc<Self> {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
         Arc::new(Self {
@@ -75,6 +87,7 @@ impl World {
             oracle: Mutex::new(Oracle::new(loads)),
             faults: Mutex::default(),
             session: Signal::new(None),
+            flaw,
             trace: Mutex::default(),
             folder: folder.expect("a folder"),
         })
@@ -107,8 +120,11 @@ impl World {
     /// What an error says of whoever met it: some there must be, of some kinds there must be none.
     pub(super) fn judge(&self, during: &str, error: &StorageError) {
         self.note(format!("{during}: {error}"));
-        if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal | ErrorKind::Rejected) {
-            self.fail(format!("{during}: {:?}: {error}", error.kind()));
+        let text = error.to_string();
+        if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Internal | ErrorKind::Rejected)
+            || text.contains("not found")
+        {
+            self.fail(format!("{during}: {:?}: {text}", error.kind()));
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct Volume {
     sector: usize,
     /// Bytes that files may have together.
     capacity: u64,
+    /// Whether a sync does what it says.
+    syncs: bool,
     files: Vec<Content>,
     names: BTreeMap<String, Name>,
 }
@@ -47,6 +49,8 @@ struct Name {
 
 #[derive(Debug, Default)]
 struct Content {
+    /// As it is read.
+    seen: Vec<u8>,
     durable: Vec<u8>,
     since: Vec<Change>,
 }
@@ -109,7 +113,7 @@ pub(super) fn step(step: Step, place: &Path, with: With<'_>) -> io::Result<()> {
 
 impl Volume {
     pub(crate) fn new(sector: usize) -> Self {
-        Self { sector, capacity: u64::MAX, files: Vec::new(), names: BTreeMap::new() }
+        Self { sector, capacity: u64::MAX, syncs: true, files: Vec::new(), names: BTreeMap::new() }
     }
 
     /// Bytes that files may have together from now on.
@@ -117,14 +121,18 @@ impl Volume {
         self.capacity = capacity;
     }
 
+    /// From now on syncs do nothing.
+    pub(crate) fn lie(&mut self) {
+        self.syncs = false;
+    }
+
     /// A copy as it is seen now, all of it durable, on a disk that has room.
     pub(crate) fn copied(&self) -> Self {
-        let mut copy = Self::new(self.sector);
+        let mut copy = Self { syncs: self.syncs, ..Self::new(self.sector) };
         for (name, number) in self.seen() {
             copy.names
                 .insert(name.clone(), Name { durable: Some(copy.files.len()), ..Name::default() });
-            let durable = self.files[number].seen();
-            copy.files.push(Content { durable, since: Vec::new() });
+            copy.files.push(Content::of(self.files[number].seen.clone()));
         }
         copy
     }
@@ -137,8 +145,7 @@ impl Volume {
             name.since.clear();
         }
         for content in &mut self.files {
-            content.durable = content.after_cut(luck, self.sector);
-            content.since.clear();
+            *content = Content::of(content.after_cut(luck, self.sector));
         }
     }
 
@@ -148,7 +155,7 @@ impl Volume {
 
     fn write_to(&self, folder: &Path) {
         for (name, number) in self.seen() {
-            std::fs::write(folder.join(name), self.files[number].seen()).expect("a file");
+            std::fs::write(folder.join(name), &self.files[number].seen).expect("a file");
         }
     }
 
@@ -164,14 +171,14 @@ impl Volume {
         };
         let own = self.number(name);
         let others = self.seen().filter(|(_, number)| Some(*number) != own);
-        let used: usize = others.map(|(_, number)| self.files[number].length()).sum();
-        let grows = own.is_none_or(|own| (self.files[own].length() as u64) < end);
+        let used: usize = others.map(|(_, number)| self.files[number].seen.len()).sum();
+        let grows = own.is_none_or(|own| (self.files[own].seen.len() as u64) < end);
         grows && used as u64 + end > self.capacity
     }
 
     fn change(&mut self, name: &str, what: What) {
         let number = self.number(name).expect("a file is made before it is changed");
-        self.files[number].since.push(Change { what, is_lost: false });
+        self.files[number].change(what);
     }
 
     fn take(&mut self, step: Step, name: &str, with: With<'_>) {
@@ -184,7 +191,7 @@ impl Volume {
             }
             (Step::Preallocate, With::Length(length)) => {
                 let number = self.number(name).expect("a file is made before it grows");
-                let length = length.max(self.files[number].length() as u64);
+                let length = length.max(self.files[number].seen.len() as u64);
                 self.change(name, What::Length(length));
             }
             (_, With::Length(length)) => self.change(name, What::Length(length)),
@@ -197,7 +204,7 @@ impl Volume {
             }
             (Step::Delete, _) => self.names.entry(name.to_owned()).or_default().since.push(None),
             _ => {
-                if let Some(number) = self.number(name) {
+                if let Some(number) = self.number(name).filter(|_| self.syncs) {
                     self.files[number].sync();
                 }
             }
@@ -238,27 +245,19 @@ impl Name {
 }
 
 impl Content {
-    fn seen(&self) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        self.since.iter().for_each(|change| change.apply(&mut bytes));
-        bytes
+    fn of(durable: Vec<u8>) -> Self {
+        Self { seen: durable.clone(), durable, since: Vec::new() }
     }
 
-    fn length(&self) -> usize {
-        self.since.iter().fold(self.durable.len(), |length, change| match &change.what {
-            What::Bytes(offset, bytes) => length.max(*offset as usize + bytes.len()),
-            What::Length(length) => *length as usize,
-        })
+    fn change(&mut self, what: What) {
+        let change = Change { what, is_lost: false };
+        change.apply(&mut self.seen);
+        self.since.push(change);
     }
 
     fn sync(&mut self) {
-        let (durable, since) = (&mut self.durable, std::mem::take(&mut self.since));
-        for change in since {
-            if change.is_lost {
-                self.since.push(change);
-            } else {
-                change.apply(durable);
-            }
+        for change in self.since.drain(..).filter(|change| !change.is_lost) {
+            change.apply(&mut self.durable);
         }
     }
 
@@ -279,7 +278,8 @@ impl Content {
                         let until = *sectors.entry(at / sector).or_insert_with(|| {
                             if luck == 3 { picked(luck, count) } else { together }
                         });
-                        let torn = luck == 2 && number == together && at / sector % 2 == 0;
+                        let torn =
+                            luck == 2 && number == together && (at / sector).is_multiple_of(2);
                         if number < until || torn {
                             if bytes.len() <= at {
                                 bytes.resize(at + 1, 0);
