@@ -31,7 +31,7 @@ impl<T: Clone + Send> Signal<T> {
         waiting.into_values().for_each(Waker::wake);
     }
 
-    pub(super) async fn wait_for(&self, is_wanted: impl Fn(&T) -> bool + Send) -> T {
+    pub(super) async fn wait_for(&self, is_wanted: impl Fn(&T) -> bool + Send + Sync) -> T {
         let mut place = None;
         poll_fn(|context| {
             let mut inner = self.0.lock();
