@@ -13,6 +13,7 @@
 use crate::buffer::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
+use crate::machine::blocking;
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
 use crate::open_tables::OpenTables;
@@ -175,10 +176,7 @@ impl Flusher {
         };
         let latest = if is_ours {
             let generation = job.generation.clone();
-            let merging = tokio::task::spawn_blocking(move || known.with(schema, generation));
-            merging.await.map_err(|error| {
-                StorageError::because(ErrorKind::Internal, "newest rows were not merged", error)
-            })?
+            blocking(move || Ok(known.with(schema, generation))).await?
         } else {
             StoredLatest::of_files(schema, stored.files.clone())
         };

@@ -8,7 +8,8 @@ pub use options::{Limits, StorageOptions};
 use crate::buffer::{Budget, memory_of};
 use crate::error::{ErrorKind, StorageError};
 use crate::flush::Flusher;
-use crate::maintenance::{Maintenance, Merged, now};
+use crate::machine::{self, Worker, now};
+use crate::maintenance::{Maintenance, Merged};
 use crate::metrics::{Counters, Metrics};
 use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence, Timestamp};
 use crate::snapshot::{Snapshot, TimeRange};
@@ -59,7 +60,7 @@ struct Shared {
     flush_wanted: Arc<Notify>,
     /// Why the store stopped taking rows, once it has.
     failure: Arc<OnceLock<StorageError>>,
-    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+    writer: Mutex<Option<Worker>>,
     background: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -172,13 +173,31 @@ impl Storage {
         drop(self.shared.commands.lock().take());
         self.shared.budget.close();
         let writer = self.shared.writer.lock().take();
-        if let Some(writer) = writer {
-            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                return Err(StorageError::internal("the writer panicked"));
-            }
+        if let Some(writer) = writer
+            && !writer.join().await
+        {
+            return Err(StorageError::internal("the writer panicked"));
         }
         self.shared.failure.get().map_or(Ok(()), |_| Err(self.shared.stopped()))
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn open_over(
+        options: StorageOptions,
+        tables: Tables,
+    ) -> Result<Self, StorageError> {
+        open::open_over(options, tables).await
+    }
+
+    /// The end of the process: nothing of the store runs on.
+    #[cfg(test)]
+    pub(crate) fn kill(&self) {
+        for task in self.shared.background.lock().drain(..) {
+            task.abort();
+        }
+        if let Some(Worker::Task(writer)) = self.shared.writer.lock().take() {
+            writer.abort();
+        }
     }
 
     #[cfg(test)]
@@ -280,7 +299,7 @@ impl Shared {
                 if self.failure.get().is_some() || error.kind() == ErrorKind::Closed {
                     return;
                 }
-                tokio::time::sleep(pause).await;
+                machine::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_mins(1));
             }
             pause = Duration::from_secs(1);
@@ -293,7 +312,8 @@ impl Shared {
         let spent = self.budget.used() >= self.options.flush_bytes;
         let wait = if spent { Duration::from_millis(50) } else { self.options.flush_interval };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            biased;
+            () = machine::sleep(wait) => {}
             () = self.flush_wanted.notified() => {}
         }
     }

@@ -26,11 +26,14 @@ mod foreign;
 mod handle;
 mod latest;
 mod log;
+mod machine;
 mod maintenance;
 mod merge;
 mod metrics;
 mod open_tables;
 mod rules;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod state;
 mod store;

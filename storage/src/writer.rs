@@ -11,6 +11,7 @@
 use crate::buffer::Reservation;
 use crate::error::{ErrorKind, StorageError};
 use crate::log::{Entry, Group, Log};
+use crate::machine::{pause, uptime};
 use crate::metrics::Counters;
 use crate::model::{Batch, Position};
 use crate::state::State;
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -56,7 +57,8 @@ pub(crate) struct Writer {
     /// Batches that came while the disk was full, in their order.
     held: VecDeque<Command>,
     flush_wanted: Arc<Notify>,
-    last_sync: Instant,
+    /// By [`uptime`].
+    last_sync: Duration,
     last_group_bytes: usize,
 }
 
@@ -69,7 +71,7 @@ impl Writer {
         flush_wanted: Arc<Notify>,
     ) -> Self {
         let (staged, syncs, held) = Default::default();
-        let last_sync = Instant::now();
+        let last_sync = uptime();
         counters.log_bytes.store(log.bytes(), Relaxed);
         Self {
             log,
@@ -87,29 +89,32 @@ impl Writer {
 
     /// Runs until every sender has gone, then makes the rest durable. Returns early on the first
     /// failure of the log: nothing is acknowledged after it.
-    pub(crate) fn run(&mut self) -> Result<(), StorageError> {
-        while let Some(command) = self.next() {
+    pub(crate) async fn run(&mut self) -> Result<(), StorageError> {
+        while let Some(command) = self.next().await {
             self.take(command)?;
-            self.wait_for_company();
+            self.wait_for_company().await;
             while self.log.staged_bytes() < GROUP_BYTES {
                 let held = self.held.pop_front();
                 let Some(command) = held.or_else(|| self.commands.try_recv().ok()) else { break };
                 self.take(command)?;
             }
-            self.commit()?;
+            self.commit().await?;
         }
         Ok(())
     }
 
-    fn next(&mut self) -> Option<Command> {
-        self.held.pop_front().or_else(|| self.commands.blocking_recv())
+    async fn next(&mut self) -> Option<Command> {
+        match self.held.pop_front() {
+            None => self.commands.recv().await,
+            held => held,
+        }
     }
 
-    fn wait_for_company(&self) {
+    async fn wait_for_company(&self) {
         let busy = self.last_group_bytes >= BUSY_GROUP_BYTES;
         let interval = if busy { BUSY_SYNC_INTERVAL } else { SYNC_INTERVAL };
         if (1..GROUP_BYTES).contains(&self.log.staged_bytes()) {
-            std::thread::sleep(interval.saturating_sub(self.last_sync.elapsed()));
+            pause((self.last_sync + interval).saturating_sub(uptime())).await;
         }
     }
 
@@ -135,11 +140,11 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self) -> Result<(), StorageError> {
+    async fn commit(&mut self) -> Result<(), StorageError> {
         if self.log.staged_bytes() > 0 {
             self.last_group_bytes = self.log.staged_bytes();
-            let group = self.commit_when_there_is_room()?;
-            self.last_sync = Instant::now();
+            let group = self.commit_when_there_is_room().await?;
+            self.last_sync = uptime();
             self.counters.log_syncs.fetch_add(1, Relaxed);
             self.publish(group.entries);
         }
@@ -151,7 +156,7 @@ impl Writer {
         Ok(())
     }
 
-    fn commit_when_there_is_room(&mut self) -> Result<Group, StorageError> {
+    async fn commit_when_there_is_room(&mut self) -> Result<Group, StorageError> {
         loop {
             match self.log.commit() {
                 Err(error) if error.kind() == ErrorKind::Retry => {
@@ -159,7 +164,7 @@ impl Writer {
                         self.counters.log_waits.fetch_add(1, Relaxed);
                         tracing::warn!(%error, "nothing is acknowledged until there is room");
                     }
-                    self.wait_for_room(error)?;
+                    self.wait_for_room(error).await?;
                 }
                 outcome => {
                     if self.counters.log_full.swap(false, Relaxed) {
@@ -173,9 +178,9 @@ impl Writer {
 
     /// Frees what is covered, and tells those who wait for a sync that there is none. Batches
     /// are held: their memory counts against the budget, so there are not many.
-    fn wait_for_room(&mut self, full: StorageError) -> Result<(), StorageError> {
+    async fn wait_for_room(&mut self, full: StorageError) -> Result<(), StorageError> {
         self.flush_wanted.notify_one();
-        std::thread::sleep(FULL_PAUSE);
+        pause(FULL_PAUSE).await;
         let told = || StorageError::new(ErrorKind::Retry, full.to_string());
         for waiting in self.syncs.drain(..) {
             let _ = waiting.send(Err(told()));

@@ -2,9 +2,10 @@
 
 use super::{Shared, Storage, StorageOptions};
 use crate::buffer::Budget;
-use crate::error::{ErrorKind, StorageError};
+use crate::error::StorageError;
 use crate::flush::Flusher;
 use crate::log::{Entry, Log, LogOptions, Recovery};
+use crate::machine::{Worker, blocking};
 use crate::maintenance::Maintenance;
 use crate::metrics::Counters;
 use crate::model::{Block, Layout, Position};
@@ -22,6 +23,15 @@ use uuid::Uuid;
 const WAITING_BATCHES: usize = 16_384;
 
 pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageError> {
+    let tables = Tables::open(&options.store_url, &options.store_options)?;
+    open_over(options, tables).await
+}
+
+/// Opens the store with its tables wherever they are.
+pub(super) async fn open_over(
+    options: StorageOptions,
+    tables: Tables,
+) -> Result<Storage, StorageError> {
     let options = StorageOptions {
         flush_bytes: options.flush_bytes.min(options.memory_budget / 2),
         ..options
@@ -30,7 +40,7 @@ pub(super) async fn open(options: StorageOptions) -> Result<Storage, StorageErro
         LogOptions { dir: options.data_dir.join("log"), segment_bytes: options.segment_bytes };
     let recovery = blocking(move || Log::recover(&log)).await?;
     let incarnation = recovery.incarnation();
-    let tables = Arc::new(Tables::open(&options.store_url, &options.store_options)?);
+    let tables = Arc::new(tables);
     let budget = Budget::new(options.memory_budget);
     let mut state = State::new(incarnation, budget.clone());
     let open = Arc::new(OpenTables::default());
@@ -161,8 +171,8 @@ fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
         flush_wanted.clone(),
     );
     let (failed, budget) = (failure.clone(), parts.budget.clone());
-    let thread = std::thread::Builder::new().name("warpline-writer".into()).spawn(move || {
-        if let Err(error) = writer.run() {
+    let writer = Worker::start("warpline-writer", async move {
+        if let Err(error) = writer.run().await {
             tracing::error!(%error, "the log failed; nothing is taken any more");
             let _ = failed.set(error);
             budget.close();
@@ -178,7 +188,7 @@ fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
         flusher: AsyncMutex::new(parts.flusher),
         flush_wanted,
         failure,
-        writer: Mutex::new(Some(thread.expect("a thread can be started"))),
+        writer: Mutex::new(Some(writer)),
         maintenance: parts.maintenance,
         background: Mutex::default(),
     });
@@ -188,12 +198,4 @@ fn start(options: StorageOptions, log: Log, parts: Parts) -> Storage {
     }
     *shared.background.lock() = tasks;
     Storage { shared }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
-) -> Result<T, StorageError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| StorageError::because(ErrorKind::Internal, "a task failed", error))?
 }

@@ -9,14 +9,16 @@ use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[cfg(test)]
 pub(super) mod trace;
+#[cfg(test)]
+pub(crate) mod volume;
 
 /// A step that changes the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Create,
     Preallocate,
     Cut,
@@ -27,15 +29,25 @@ pub(super) enum Step {
     Delete,
 }
 
+/// What a step is taken with, beside its place.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "tests watch steps"))]
+enum With<'a> {
+    Nothing,
+    Length(u64),
+    Bytes(&'a [u8], u64),
+}
+
 #[cfg(not(test))]
 #[expect(clippy::unnecessary_wraps, reason = "tests make steps fail")]
-fn step(_step: Step) -> io::Result<()> {
+fn step(_step: Step, _place: &Path, _with: With<'_>) -> io::Result<()> {
     Ok(())
 }
 
 #[cfg(test)]
-fn step(step: Step) -> io::Result<()> {
-    trace::step(step)
+fn step(step: Step, place: &Path, with: With<'_>) -> io::Result<()> {
+    trace::step(step)?;
+    volume::step(step, place, with)
 }
 
 /// Why a step was not taken.
@@ -67,59 +79,67 @@ impl From<Failed> for io::Error {
 
 /// An open segment file.
 #[derive(Debug)]
-pub(super) struct DiskFile(File);
+pub(super) struct DiskFile {
+    file: File,
+    path: PathBuf,
+}
 
 impl DiskFile {
     /// An empty file at `path`, whatever was there.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        step(Step::Create)?;
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).map(Self)
+        step(Step::Create, path, With::Nothing)?;
+        Self::opened(OpenOptions::new().read(true).write(true).create(true).truncate(true), path)
     }
 
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        OpenOptions::new().read(true).write(true).open(path).map(Self)
+        Self::opened(OpenOptions::new().read(true).write(true), path)
+    }
+
+    fn opened(options: &OpenOptions, path: &Path) -> io::Result<Self> {
+        Ok(Self { file: options.open(path)?, path: path.to_owned() })
     }
 
     pub(super) fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     /// Fills `buffer` from `offset`; the file must reach that far.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset)
     }
 
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        step(Step::Write)?;
-        self.0.write_all_at(bytes, offset)
+        step(Step::Write, &self.path, With::Bytes(bytes, offset))?;
+        self.file.write_all_at(bytes, offset)
     }
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
-        step(Step::SyncData)?;
-        self.0.sync_data()
+        step(Step::SyncData, &self.path, With::Nothing)?;
+        self.file.sync_data()
     }
 
     /// Syncs the data and all that the file system keeps about the file.
     pub(super) fn sync_file(&self) -> io::Result<()> {
-        step(Step::SyncFile)?;
-        self.0.sync_all()
+        step(Step::SyncFile, &self.path, With::Nothing)?;
+        self.file.sync_all()
     }
 
     /// Ends the file at `length`; what lay behind it reads as zero if the file grows again.
     pub(super) fn cut(&self, length: u64) -> io::Result<()> {
-        step(Step::Cut)?;
-        self.0.set_len(length)
+        step(Step::Cut, &self.path, With::Length(length))?;
+        self.file.set_len(length)
     }
 
     /// Reserves space up to `capacity`, which reads as zero. Where the file system cannot, the
     /// file grows as it is written.
     pub(super) fn preallocate(&self, capacity: u64) -> io::Result<()> {
-        step(Step::Preallocate)?;
+        step(Step::Preallocate, &self.path, With::Length(capacity))?;
         let length = self.length()?;
         if capacity <= length {
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), length, capacity - length) {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), length, capacity - length)
+        {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -127,13 +147,13 @@ impl DiskFile {
 }
 
 pub(super) fn delete(path: &Path) -> io::Result<()> {
-    step(Step::Delete)?;
+    step(Step::Delete, path, With::Nothing)?;
     std::fs::remove_file(path)
 }
 
 /// Makes created, renamed and deleted names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    step(Step::SyncFolder)?;
+    step(Step::SyncFolder, path, With::Nothing)?;
     File::open(path)?.sync_all()
 }
 

@@ -23,6 +23,8 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use disk::{Step, volume};
 pub(crate) use group::{Entry, Group};
 pub(crate) use recovery::Recovery;
 

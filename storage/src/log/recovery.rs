@@ -21,6 +21,7 @@ use super::reader::{Fault, RawGroup, SegmentReader};
 use super::segment::Segment;
 use super::{Log, LogOptions, Sealed};
 use crate::error::{ErrorKind, StorageError};
+use crate::machine::new_id;
 use crate::model::Position;
 use std::collections::VecDeque;
 use std::io;
@@ -66,7 +67,7 @@ impl Recovery {
             state: State::Reading,
         };
         recovery.open_next()?;
-        recovery.incarnation.get_or_insert_with(Uuid::new_v4);
+        recovery.incarnation.get_or_insert_with(new_id);
         Ok(recovery)
     }
 

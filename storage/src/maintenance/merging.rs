@@ -5,6 +5,7 @@ use super::options::MergeLimits;
 use super::plan::{Choice, Due, next_merge};
 use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
+use crate::machine::{new_id, uptime};
 use crate::merge::{Merge, Wanted};
 use crate::model::{TableSchema, Timestamp};
 use crate::rules::{late_stays, merged_version, merged_writer};
@@ -16,8 +17,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
-use uuid::Uuid;
+use std::time::Duration;
 
 /// A day that is over is merged once nothing has come for so long,
 const QUIET: Duration = Duration::from_mins(10);
@@ -28,8 +28,9 @@ const PATIENCE: Duration = Duration::from_hours(1);
 #[derive(Clone, Copy, Debug)]
 struct Arrivals {
     version: u64,
-    first: Instant,
-    last: Instant,
+    /// Both are times of [`uptime`].
+    first: Duration,
+    last: Duration,
 }
 
 /// When days of tables got their newest files.
@@ -65,7 +66,7 @@ impl Maintenance {
         let due =
             |date| if all { Due::Day } else { self.days.due(table, date, &stored.files, now) };
         let Some(choice) = next_merge(&stored.files, due, &limits) else { return Ok(None) };
-        let started = Instant::now();
+        let started = uptime();
         let outputs = merged(&writer, &choice, &stored.files, limits.target_bytes).await?;
         let done = Merged {
             files: choice.inputs.len(),
@@ -78,7 +79,7 @@ impl Maintenance {
         let replaced = held.replace(&choice.inputs, outputs).await?;
         self.publish(&held, foreign, None)?;
         if replaced {
-            self.count(done, started.elapsed());
+            self.count(done, uptime().saturating_sub(started));
         }
         Ok(Some(done))
     }
@@ -103,7 +104,7 @@ impl Days {
     ) -> Due {
         let own = files.iter().filter(|file| file.date == date);
         let version = own.map(|file| file.order.version).max().unwrap_or(0);
-        let instant = Instant::now();
+        let instant = uptime();
         let mut days = self.0.lock();
         let new = Arrivals { version, first: instant, last: instant };
         let arrivals = days.entry((table.clone(), date)).or_insert(new);
@@ -114,7 +115,8 @@ impl Days {
         if start + MICROSECONDS_PER_DAY > now {
             return Due::Hours(now);
         }
-        if arrivals.last.elapsed() < QUIET && arrivals.first.elapsed() < PATIENCE {
+        let since = |then: Duration| instant.saturating_sub(then);
+        if since(arrivals.last) < QUIET && since(arrivals.first) < PATIENCE {
             return Due::Overflow;
         }
         arrivals.first = instant;
@@ -151,7 +153,7 @@ async fn merged(
     let about = FileAbout {
         date: inputs[0].date,
         kind: FileKind::Monotone,
-        writer: merged_writer(inputs).unwrap_or_else(Uuid::new_v4),
+        writer: merged_writer(inputs).unwrap_or_else(new_id),
         positions: None,
         level: choice.level,
         version: Some(merged_version(inputs)),

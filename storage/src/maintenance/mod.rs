@@ -2,7 +2,7 @@
 //! retention, and the deletion of files that nothing needs.
 //!
 //! Promises: no answer changes but by retention; ingest waits for nothing here but a commit; one
-//! merge runs at a time, within the memory that the options name. Whatever fails is tried again.
+//! thing is done at a time, within the memory that the options name. Whatever fails is tried again.
 
 mod merging;
 mod options;
@@ -18,6 +18,7 @@ pub use options::{MaintenanceOptions, Retention};
 
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
+use crate::machine::{self, now, uptime};
 use crate::metrics::Counters;
 use crate::model::Timestamp;
 use crate::open_tables::OpenTables;
@@ -29,8 +30,8 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime};
-use vacuum::Replaced;
+use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
 
 const ORPHANS_EVERY: Duration = Duration::from_hours(6);
 
@@ -41,8 +42,9 @@ pub(crate) struct Maintenance {
     open: Arc<OpenTables>,
     counters: Arc<Counters>,
     options: MaintenanceOptions,
+    /// What is done behind the back of others is not done behind its own.
+    turn: AsyncMutex<()>,
     days: Days,
-    replaced: Replaced,
     deleted: Mutex<HashSet<Path>>,
     /// Tiers that are not made because rows are too few, and the version that was judged.
     sparse: Mutex<HashMap<Arc<str>, u64>>,
@@ -56,20 +58,20 @@ impl Maintenance {
         counters: Arc<Counters>,
         options: MaintenanceOptions,
     ) -> Self {
-        let (days, replaced, deleted, sparse) = Default::default();
-        Self { state, tables, open, counters, options, days, replaced, deleted, sparse }
+        let (turn, days, deleted, sparse) = Default::default();
+        Self { state, tables, open, counters, options, turn, days, deleted, sparse }
     }
 
     /// Does what is due, for ever.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut orphans_at = tokio::time::Instant::now() + self.options.interval;
+        let mut orphans_at = uptime() + self.options.interval;
         loop {
-            tokio::time::sleep(self.options.interval).await;
+            machine::sleep(self.options.interval).await;
             for table in self.open.names() {
-                let work = self.maintain(&table).await;
+                let work = self.maintain(&table, now()).await;
                 self.report(&table, work);
             }
-            if tokio::time::Instant::now() >= orphans_at {
+            if uptime() >= orphans_at {
                 orphans_at += ORPHANS_EVERY;
                 for table in self.open.names() {
                     let work = self.delete_orphans(&table).await.map(|_| ());
@@ -86,18 +88,25 @@ impl Maintenance {
         }
     }
 
-    async fn maintain(&self, table: &Arc<str>) -> Result<(), StorageError> {
+    /// Does what is due for a table at a time.
+    pub(crate) async fn maintain(
+        &self,
+        table: &Arc<str>,
+        now: Timestamp,
+    ) -> Result<(), StorageError> {
+        let _turn = self.turn.lock().await;
         if self.options.rollups && !self.is_tier(table) {
             self.roll(table).await?;
         }
-        while self.merge_next(table, now(), false).await?.is_some() {}
-        self.expire(table, now()).await?;
+        while self.merge_next(table, now, false).await?.is_some() {}
+        self.expire(table, now).await?;
         self.delete_replaced(table).await?;
         Ok(())
     }
 
     /// Computes what rollups lack, of all tables.
     pub(crate) async fn roll_all(&self) -> Result<(), StorageError> {
+        let _turn = self.turn.lock().await;
         for table in self.open.names() {
             if self.options.rollups && !self.is_tier(&table) {
                 self.roll(&table).await?;
@@ -121,6 +130,7 @@ impl Maintenance {
         table: &Arc<str>,
         mut done: impl FnMut(Merged) + Send,
     ) -> Result<(), StorageError> {
+        let _turn = self.turn.lock().await;
         while let Some(merged) = self.merge_next(table, now(), true).await? {
             done(merged);
         }
@@ -137,7 +147,7 @@ impl Maintenance {
         state.number(table).is_some_and(|number| state.table(number).is_tier())
     }
 
-    fn stored(&self, table: &str) -> Option<(usize, Stored)> {
+    pub(crate) fn stored(&self, table: &str) -> Option<(usize, Stored)> {
         let state = self.state.lock();
         let number = state.number(table)?;
         Some((number, state.table(number).stored().clone()))
@@ -167,17 +177,8 @@ impl Maintenance {
         } else {
             StoredLatest::of_files(held.schema().clone(), stored.files.clone())
         };
-        let there: HashSet<_> = stored.files.iter().map(|file| &file.path).collect();
-        let gone = before.files.iter().filter(|file| !there.contains(&file.path)).cloned();
-        self.replaced.add(gone);
         self.days.keep(&held.schema().table, &stored.files);
         state.table_mut(number).replaced(stored, latest);
         Ok(())
     }
-}
-
-/// Microseconds since 1970.
-pub(crate) fn now() -> Timestamp {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

@@ -10,9 +10,10 @@
 //! docs/decisions/2026-11-24-merges-and-rollups.md says why that is right, and
 //! docs/formats/rollup.md what lies in a tier's table.
 
-use super::{Maintenance, now};
+use super::Maintenance;
 use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
+use crate::machine::{blocking, now, uptime};
 use crate::maintenance::merging::Stretch;
 use crate::merge::{Batches, Merge, Wanted, batches_of};
 use crate::model::{TableSchema, Timestamp};
@@ -29,7 +30,6 @@ use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 use tokio::sync::Mutex as AsyncMutex;
 use uuid::Uuid;
 
@@ -59,6 +59,8 @@ struct Run<'a> {
     /// To be computed: whole buckets, disjoint, ascending.
     buckets: Vec<TimeRange>,
     reach: Reach,
+    /// The version of the tier that it follows: after any other the buckets may be there already.
+    follows: u64,
 }
 
 impl Maintenance {
@@ -101,9 +103,12 @@ impl Maintenance {
         tier: Tier,
     ) -> Result<bool, StorageError> {
         let name: Arc<str> = tier.table(&raw.table).into();
-        let before = match self.open.get(&name) {
-            Some(handle) => reach(&*handle.lock().await, &source.id).await?,
-            None => None,
+        let (before, follows) = match self.open.get(&name) {
+            Some(handle) => {
+                let held = handle.lock().await;
+                (reach(&held, &source.id).await?, held.version())
+            }
+            None => (None, 0),
         };
         let end = source.end(tier, self.state.lock().table_until(source.name.as_ref()));
         let Some(until) = source.next_end(before, end) else { return Ok(false) };
@@ -113,7 +118,7 @@ impl Maintenance {
             return Ok(false);
         }
         let reach = Reach { version: source.stored.version, until };
-        let run = Run { raw, source, tier, buckets, reach };
+        let run = Run { raw, source, tier, buckets, reach, follows };
         let Some(handle) = self.tier_table(&name, &run).await? else { return Ok(false) };
         self.compute(&handle, &run).await?;
         Ok(until < end)
@@ -182,12 +187,8 @@ impl Maintenance {
             *count.lock() += batch.as_ref().map_or(0, RecordBatch::num_rows);
         });
         let reduced = run.reduced(Box::new(first), schema)?;
-        let judging = tokio::task::spawn_blocking(move || {
-            reduced.map(|batch| batch.map(|batch| batch.num_rows())).sum::<Result<usize, _>>()
-        });
-        let buckets = judging.await.map_err(|error| {
-            StorageError::because(crate::ErrorKind::Internal, "rows were not counted", error)
-        })??;
+        let rows = reduced.map(|batch| batch.map(|batch| batch.num_rows()));
+        let buckets = blocking(move || rows.sum::<Result<usize, _>>()).await?;
         Ok(buckets > 0 && *counted.lock() >= SAMPLES_PER_BUCKET * buckets)
     }
 
@@ -200,7 +201,7 @@ impl Maintenance {
         handle: &Arc<AsyncMutex<Table>>,
         run: &Run<'_>,
     ) -> Result<(), StorageError> {
-        let started = Instant::now();
+        let started = uptime();
         let from = self.writer_of(&run.source.name).await?;
         let (to, own) = {
             let held = handle.lock().await;
@@ -216,10 +217,10 @@ impl Maintenance {
         let bytes: u64 = written.iter().map(WrittenFile::bytes).sum();
         let mut held = handle.lock().await;
         let foreign = held.foreign();
-        if held.exchange(&replaced, written, run.marks(), true).await? {
+        if held.exchange(&replaced, written, run.marks(), true, Some(run.follows)).await? {
             self.counters.rolled_rows.fetch_add(rows, Relaxed);
             self.counters.rolled_bytes.fetch_add(bytes, Relaxed);
-            let micros = started.elapsed().as_micros() as u64;
+            let micros = uptime().saturating_sub(started).as_micros() as u64;
             self.counters.roll_micros.fetch_add(micros, Relaxed);
         }
         self.publish(&held, foreign, None)

@@ -2,16 +2,12 @@
 //! rows reduce to; and days go when their time is up.
 
 use super::*;
-use crate::merge::{Batches, Merge, Wanted};
-use crate::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series, TableSchema};
-use crate::rollup::Reduce;
-use crate::snapshot::{TableSnapshot, TierSnapshot, TimeRange};
+use crate::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
+use crate::sim::{clean_buckets, rows};
+use crate::snapshot::{TableSnapshot, TierSnapshot};
 use crate::{Storage, StorageOptions};
-use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicUsize;
@@ -115,45 +111,6 @@ async fn open(dir: &FilePath) -> Storage {
     Storage::open(StorageOptions { maintenance, ..StorageOptions::new(dir) }).await.unwrap()
 }
 
-/// All rows of a table, last write per field.
-async fn rows(table: &TableSnapshot) -> Vec<RecordBatch> {
-    let all = [TimeRange::ALL];
-    let files = table.files.to_vec();
-    let merge = Merge::of_files(&table.store, &table.schema, &files, Wanted::New, Vec::new(), &all);
-    let files: Batches = Box::new(merge.await.unwrap());
-    let columns: Vec<usize> = (0..table.schema.arrow().fields().len()).collect();
-    let buffer: Batches = Box::new(table.buffer.scan(&columns, TimeRange::ALL).map(Ok));
-    let schema = table.schema.clone();
-    let merging = tokio::task::spawn_blocking(move || {
-        Merge::of(&schema, vec![files, buffer]).collect::<Result<Vec<_>, _>>()
-    });
-    merging.await.unwrap().unwrap()
-}
-
-/// Each row's columns as text, by time and then the text.
-fn texts(schema: &TableSchema, batches: &[RecordBatch]) -> BTreeMap<i64, Vec<String>> {
-    let options = FormatOptions::new().with_null("NULL");
-    let mut texts: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for batch in batches {
-        let names: Vec<&str> = schema.column_names().collect();
-        let columns = names.iter().map(|name| batch.column_by_name(name).unwrap());
-        let formats: Vec<_> =
-            columns.map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-        let times = batch.column(0);
-        let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(
-            times,
-        );
-        for row in 0..batch.num_rows() {
-            let cells: Vec<_> = formats.iter().map(|f| f.value(row).to_string()).collect();
-            texts.entry(times.value(row)).or_default().push(cells.join(" "));
-        }
-    }
-    for rows in texts.values_mut() {
-        rows.sort();
-    }
-    texts
-}
-
 static COMPARED: AtomicUsize = AtomicUsize::new(0);
 
 async fn check_tier(
@@ -161,26 +118,9 @@ async fn check_tier(
     tier: &TierSnapshot,
     kept_from: i64,
 ) -> Result<(), TestCaseError> {
-    let own = rows(&tier.table).await;
-    prop_assert!(tier.table.files.iter().all(|file| file.kind == crate::FileKind::Monotone));
-    let total: usize = own.iter().map(RecordBatch::num_rows).sum();
-    prop_assert_eq!(total as u64, tier.table.files.iter().map(|file| file.rows).sum::<u64>());
-    let raw_rows = rows(raw).await.into_iter().map(Ok);
-    let schema = &tier.table.schema;
-    let reduced: Vec<_> = Reduce::new(&raw.schema, tier.tier, schema, raw_rows)
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    let (mut own, mut wanted) = (texts(schema, &own), texts(schema, &reduced));
-    for buckets in [&mut own, &mut wanted] {
-        buckets.retain(|start, _| {
-            let last = start + tier.tier.width - 1;
-            let clean = |range: &TimeRange| !range.meets(TimeRange { first: *start, last });
-            *start >= kept_from && last < tier.until && tier.dirty.iter().all(clean)
-        });
-    }
-    COMPARED.fetch_add(wanted.len(), Relaxed);
-    prop_assert_eq!(own, wanted);
+    let raw_rows = rows(raw).await.unwrap();
+    let compared = clean_buckets(&raw.schema, &raw_rows, tier, kept_from).await.unwrap();
+    COMPARED.fetch_add(compared.map_err(TestCaseError::fail)?, Relaxed);
     Ok(())
 }
 

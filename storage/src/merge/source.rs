@@ -2,6 +2,7 @@
 
 use super::gather::Place;
 use crate::error::StorageError;
+use crate::machine::wait;
 use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::{DataFile, TimeRange};
 use crate::table::{Tag, read_sorted, series_end};
@@ -25,7 +26,7 @@ pub(crate) async fn batches_of(
 ) -> Result<Batches, StorageError> {
     let mut batches = read_sorted(store, file, table, READ_ROWS, times).await?;
     let runtime = Handle::current();
-    Ok(Box::new(std::iter::from_fn(move || runtime.block_on(batches.next()))))
+    Ok(Box::new(std::iter::from_fn(move || wait(&runtime, batches.next()))))
 }
 
 /// Sorted batches of all columns of a table.

@@ -7,8 +7,9 @@ use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp}
 use crate::rules::times_of_others;
 use crate::snapshot::{DataFile, TableSnapshot, TimeRange, store_url};
 use crate::table::{Table, Tables};
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use object_store::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
 /// What of a table lies in files, as readers see it.
@@ -42,6 +43,8 @@ impl Stored {
 pub(crate) struct TableState {
     schema: Arc<TableSchema>,
     stored: Stored,
+    /// Files that were replaced while this process ran, for as long as somebody holds them.
+    gone: HashMap<Path, Weak<DataFile>>,
     /// Whether the rows are those of a rollup.
     is_tier: bool,
     /// The table's rollups, narrower buckets first.
@@ -78,6 +81,7 @@ impl TableState {
             schema,
             others: times_of_others(&stored.files, writer).into(),
             stored,
+            gone: HashMap::new(),
             is_tier: false,
             tiers: Vec::new(),
             writer,
@@ -177,10 +181,20 @@ impl TableState {
     /// Other files are the table now, of which `latest` has the newest rows.
     pub(crate) fn replaced(&mut self, stored: Stored, latest: StoredLatest) {
         assert!(stored.version > self.stored.version, "versions grow");
+        let there: HashSet<_> = stored.files.iter().map(|file| &file.path).collect();
+        let gone = self.stored.files.iter().filter(|file| !there.contains(&file.path));
+        self.gone.retain(|_, file| file.strong_count() > 0);
+        self.gone.extend(gone.map(|file| (file.path.clone(), Arc::downgrade(file))));
         self.others = times_of_others(&stored.files, self.writer).into();
         self.tiers.iter_mut().for_each(|rolled| rolled.see(&stored.files, stored.kept_from));
         self.stored = stored;
         self.stored_latest = Arc::new(latest);
+    }
+
+    /// Whether readers of this process have a file, or can come to have it.
+    pub(crate) fn is_held(&self, path: &Path) -> bool {
+        self.gone.get(path).is_some_and(|file| file.strong_count() > 0)
+            || self.stored.files.iter().any(|file| file.path == *path)
     }
 
     /// `others` has the tables that are tiers.

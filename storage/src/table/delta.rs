@@ -8,7 +8,7 @@
 //! from. So a checkpoint is written in the background now and then, and the state is read anew.
 
 use super::files::{WrittenFile, data_file, in_store, text_time, time_text};
-use super::log::{Change, Entry, LogState, Mark, TableLog};
+use super::log::{Change, Entry, LogState, Mark, TableLog, TableLogs};
 use super::schema::{DEDUPLICATED_UNTIL, PARTITION, columns, properties, table_schema};
 use crate::error::{ErrorKind, StorageError};
 use crate::model::TableSchema;
@@ -23,7 +23,7 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError, TableProperty};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -37,6 +37,57 @@ const CHANGE_ID: &str = "warpline.change";
 const CHECKPOINT_INTERVAL: u64 = 50;
 /// How long versions can be read that are not the newest.
 const LOG_RETENTION: &str = "interval 7 days";
+
+/// How many tables are looked for at once.
+const LOOKUPS: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct DeltaLogs {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl DeltaLogs {
+    pub(super) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
+    /// The folder's name where it holds a Delta log with anything in it.
+    async fn table_name(&self, folder: Path) -> Result<Option<String>, StorageError> {
+        let log = folder.clone().join("_delta_log");
+        let mut entries = self.store.list(Some(&log));
+        while let Some(entry) = entries.next().await {
+            let entry = entry.map_err(|e| store_error(format!("{log} cannot be listed"), e))?;
+            if matches!(entry.location.extension(), Some("json" | "parquet")) {
+                return Ok(folder.filename().map(str::to_owned));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl TableLogs for DeltaLogs {
+    async fn names(&self) -> Result<Vec<String>, StorageError> {
+        let root = self.store.list_with_delimiter(None).await;
+        let folders = root.map_err(|e| store_error("the tables cannot be listed", e))?;
+        let folders = futures::stream::iter(folders.common_prefixes);
+        let found = folders.map(|folder| self.table_name(folder)).buffer_unordered(LOOKUPS);
+        let mut names: Vec<String> =
+            found.try_filter_map(async |name| Ok(name)).try_collect().await?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn open(&self, table: &str) -> Result<Box<dyn TableLog>, StorageError> {
+        Ok(Box::new(DeltaLog::new(self.store.clone(), table)?))
+    }
+
+    async fn create(&self, schema: &TableSchema) -> Result<Box<dyn TableLog>, StorageError> {
+        let log = DeltaLog::new(self.store.clone(), &schema.table)?;
+        log.create(schema).await?;
+        Ok(Box::new(log))
+    }
+}
 
 pub(super) struct DeltaLog {
     table: Arc<str>,

@@ -2,6 +2,7 @@
 
 use super::chunk::Effort;
 use crate::error::StorageError;
+use crate::machine::new_id;
 use crate::model::{Position, Timestamp};
 use crate::snapshot::{DataFile, FileKind, FileOrder, Level, TimeRange};
 use chrono::{DateTime, NaiveDate, SecondsFormat};
@@ -146,7 +147,7 @@ pub(super) struct TagRange {
 /// crashed may have left one that is about the same but has other rows.
 pub(super) fn new_path(about: &FileAbout) -> String {
     let (kind, level) = (kind_name(about.kind), level_name(about.level));
-    let unique = Uuid::new_v4().simple();
+    let unique = new_id().simple();
     format!("date={}/{level}-{kind}-{unique}.parquet", about.date)
 }
 

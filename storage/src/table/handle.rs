@@ -5,12 +5,13 @@ use super::log::{Change, Covered, LogState, Mark, TableLog};
 use super::schema::widened;
 use super::writer::FileWriter;
 use crate::error::{ErrorKind, StorageError};
+use crate::machine::new_id;
 use crate::model::{Position, TableSchema, Timestamp};
 use crate::rules::{Broken, check_flush, check_merge, deduplicated_until, is_closed};
 use crate::snapshot::DataFile;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -57,7 +58,7 @@ impl Table {
     ) -> Result<Self, StorageError> {
         let state = log.load().await?;
         let mut covered = HashMap::new();
-        let writers: HashSet<Uuid> = state.files.iter().map(|file| file.writer).collect();
+        let writers: BTreeSet<Uuid> = state.files.iter().map(|file| file.writer).collect();
         for writer in writers {
             if let Some(position) = covered_in(&*log, writer).await? {
                 covered.insert(writer, position);
@@ -215,7 +216,7 @@ impl Table {
         inputs: &[Arc<DataFile>],
         files: Vec<WrittenFile>,
     ) -> Result<bool, StorageError> {
-        self.exchange(inputs, files, Vec::new(), false).await
+        self.exchange(inputs, files, Vec::new(), false, None).await
     }
 
     /// Removes all files of days before a time, with their rows.
@@ -225,23 +226,26 @@ impl Table {
         kept_from: Timestamp,
     ) -> Result<bool, StorageError> {
         let mark = Mark { name: KEPT_FROM.to_owned(), value: kept_from };
-        self.exchange(files, Vec::new(), vec![mark], true).await
+        self.exchange(files, Vec::new(), vec![mark], true, None).await
     }
 
     /// Takes files away and puts others in their place, with marks, in one commit. Answers
-    /// whether it did: not where one of those to be removed is gone.
+    /// whether it did: not where one of those to be removed is gone, nor, where only one version
+    /// may come before it, where another has come.
     pub(crate) async fn exchange(
         &mut self,
         removed: &[Arc<DataFile>],
         files: Vec<WrittenFile>,
         marks: Vec<Mark>,
         changes_rows: bool,
+        follows: Option<u64>,
     ) -> Result<bool, StorageError> {
         let round = self.mark(MAINTENANCE).await?.unwrap_or(0) + 1;
         let mut done = false;
         self.apply(|table| {
             let there: HashSet<_> = table.files.iter().map(|file| &file.path).collect();
-            done = removed.iter().all(|file| there.contains(&file.path))
+            done = follows.is_none_or(|version| version == table.version)
+                && removed.iter().all(|file| there.contains(&file.path))
                 && (changes_rows || is_closed(removed, &table.files));
             if !done {
                 return Ok(None);
@@ -275,7 +279,7 @@ impl Table {
 
     fn change(&self) -> Change {
         Change {
-            id: Uuid::new_v4(),
+            id: new_id(),
             version: self.version + 1,
             files: Vec::new(),
             removed: Vec::new(),
@@ -411,8 +415,15 @@ impl Table {
         self.kept_from = kept.fold(self.kept_from, Timestamp::max);
     }
 
+    /// Files that were there before stay the same ones: by that it is known who holds them.
     fn adopt(&mut self, state: LogState) {
-        let mut files: Vec<_> = state.files.into_iter().map(Arc::new).collect();
+        let known = self.files.iter().map(|file| (&file.path, file));
+        let known: HashMap<_, _> = known.collect();
+        let same = |file: DataFile| match known.get(&file.path) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(file),
+        };
+        let mut files: Vec<_> = state.files.into_iter().map(same).collect();
         sort_by_order(&mut files);
         self.files = files.into();
         self.deduplicated_until = state.deduplicated_until.unwrap_or(0);

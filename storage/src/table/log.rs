@@ -82,6 +82,19 @@ pub(super) struct Entry {
     pub(super) marks: Vec<Mark>,
 }
 
+/// The logs of all tables of a store.
+#[async_trait]
+pub(super) trait TableLogs: std::fmt::Debug + Send + Sync {
+    /// The names of all tables, sorted.
+    async fn names(&self) -> Result<Vec<String>, StorageError>;
+
+    /// The log of a table, not loaded yet.
+    fn open(&self, table: &str) -> Result<Box<dyn TableLog>, StorageError>;
+
+    /// Begins the log of a table, unless it is there already, and opens it.
+    async fn create(&self, schema: &TableSchema) -> Result<Box<dyn TableLog>, StorageError>;
+}
+
 #[async_trait]
 pub(super) trait TableLog: std::fmt::Debug + Send + Sync {
     /// Moves the handle to the newest version.

@@ -24,6 +24,8 @@ mod parquet;
 mod reader;
 mod schema;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod tests;
 mod writer;
 
@@ -37,25 +39,22 @@ pub(crate) use writer::FileWriter;
 use crate::error::StorageError;
 use crate::model::TableSchema;
 use crate::snapshot::Level;
-use crate::store::{open_store, store_error};
+use crate::store::open_store;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use chunk::Effort;
-use delta::DeltaLog;
-use futures::{StreamExt, TryStreamExt};
+use delta::DeltaLogs;
+use log::TableLogs;
 use object_store::ObjectStore;
-use object_store::path::Path;
 use std::collections::HashMap;
 use std::sync::Arc;
 use url::Url;
-
-/// How many tables are looked for at once.
-const LOOKUPS: usize = 16;
 
 /// All tables of a store.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     store: Arc<dyn ObjectStore>,
+    logs: Arc<dyn TableLogs>,
 }
 
 impl Tables {
@@ -65,7 +64,8 @@ impl Tables {
 
     /// The tables in a store that is open already.
     pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store }
+        let logs = Arc::new(DeltaLogs::new(store.clone()));
+        Self { store, logs }
     }
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -74,40 +74,18 @@ impl Tables {
 
     /// The names of all tables, sorted.
     pub(crate) async fn names(&self) -> Result<Vec<String>, StorageError> {
-        let root = self.store.list_with_delimiter(None).await;
-        let folders = root.map_err(|e| store_error("the tables cannot be listed", e))?;
-        let folders = futures::stream::iter(folders.common_prefixes);
-        let found = folders.map(|folder| self.table_name(folder)).buffer_unordered(LOOKUPS);
-        let mut names: Vec<String> =
-            found.try_filter_map(async |name| Ok(name)).try_collect().await?;
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    /// The folder's name where it holds a Delta log with anything in it.
-    async fn table_name(&self, folder: Path) -> Result<Option<String>, StorageError> {
-        let log = folder.clone().join("_delta_log");
-        let mut entries = self.store.list(Some(&log));
-        while let Some(entry) = entries.next().await {
-            let entry = entry.map_err(|e| store_error(format!("{log} cannot be listed"), e))?;
-            if matches!(entry.location.extension(), Some("json" | "parquet")) {
-                return Ok(folder.filename().map(str::to_owned));
-            }
-        }
-        Ok(None)
+        self.logs.names().await
     }
 
     pub(crate) async fn open_table(&self, name: &str) -> Result<Table, StorageError> {
-        let log = DeltaLog::new(self.store.clone(), name)?;
-        Table::open(Box::new(log), self.store.clone(), name).await
+        Table::open(self.logs.open(name)?, self.store.clone(), name).await
     }
 
     /// Creates the table, or opens it where another process has just created it: see
     /// [`Table::schema`] for what it is then.
     pub(crate) async fn create_table(&self, schema: &TableSchema) -> Result<Table, StorageError> {
-        let log = DeltaLog::new(self.store.clone(), &schema.table)?;
-        log.create(schema).await?;
-        Table::open(Box::new(log), self.store.clone(), &schema.table).await
+        let log = self.logs.create(schema).await?;
+        Table::open(log, self.store.clone(), &schema.table).await
     }
 }
 

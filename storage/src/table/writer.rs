@@ -5,7 +5,8 @@
 
 use super::files::{FileAbout, WrittenFile, new_path};
 use super::parquet::encode;
-use crate::error::{ErrorKind, StorageError};
+use crate::error::StorageError;
+use crate::machine::blocking;
 use crate::model::TableSchema;
 use crate::store::store_error;
 use arrow::array::RecordBatch;
@@ -37,16 +38,13 @@ impl FileWriter {
         about: FileAbout,
     ) -> Result<Option<WrittenFile>, StorageError> {
         let schema = self.schema.clone();
-        let encoding = tokio::task::spawn_blocking(move || {
+        let encoding = blocking(move || {
             let mut failure = None;
             let rows = batches.map_while(|batch| batch.map_err(|e| failure = Some(e)).ok());
             let encoded = encode(&schema, rows, about.effort());
             failure.map_or(encoded, Err)
         });
-        let encoded = encoding.await.map_err(|error| {
-            StorageError::because(ErrorKind::Internal, "a file was not encoded", error)
-        })??;
-        let Some((bytes, contents)) = encoded else { return Ok(None) };
+        let Some((bytes, contents)) = encoding.await? else { return Ok(None) };
         let path = new_path(&about);
         let file = WrittenFile { about, path, bytes: bytes.len() as u64, contents };
         let location = Path::from(format!("{}/{}", self.schema.table, file.path));

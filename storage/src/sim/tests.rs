@@ -1,0 +1,93 @@
+//! Seeds, and what they find.
+//!
+//! `WARPLINE_SEED=x` runs that seed alone, `WARPLINE_SEEDS=n` so many.
+
+use super::history::run;
+use super::world::Flaw;
+use std::fmt::Write;
+
+/// Lines of a history that a failure shows, where no seed was asked for.
+const SHOWN: usize = 40;
+/// Seeds that a test runs by itself.
+const SEEDS: u64 = 300;
+/// Seeds that have found something, until what is drawn changes: docs/decisions/2026-11-24-simulation.md
+/// says what.
+const KEPT: [u64; 3] = [62, 116, 1_000_139];
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, which is no number")))
+}
+
+fn check(seed: u64) -> (u64, u64) {
+    let outcome = run(seed, None);
+    if let Some(failure) = outcome.failure {
+        let mut history = String::new();
+        let all = outcome.history.len();
+        let shown = if number("WARPLINE_SEED").is_some() { all } else { SHOWN.min(all) };
+        let last = &outcome.history[all - shown..];
+        for line in last {
+            writeln!(history, "{line}").expect("a text");
+        }
+        panic!("{history}\nWARPLINE_SEED={seed}: {failure}");
+    }
+    (outcome.compared, outcome.buckets)
+}
+
+fn check_all(first: u64) {
+    let seeds = match number("WARPLINE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => first..first + number("WARPLINE_SEEDS").unwrap_or(SEEDS),
+    };
+    let all = seeds.end - seeds.start;
+    let (compared, buckets) = seeds.map(check).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    println!("{all} seeds, {compared} comparisons, {buckets} buckets");
+    assert!(all < 100 || (compared > 10 * all && buckets > all), "{compared}, {buckets}");
+}
+
+#[test]
+fn no_history_loses_doubles_or_invents_a_row() {
+    check_all(0);
+}
+
+#[test]
+fn no_other_history_does() {
+    check_all(1_000_000);
+}
+
+#[test]
+fn what_was_found_is_mended() {
+    for seed in KEPT {
+        check(seed);
+    }
+}
+
+#[test]
+fn a_seed_is_one_history() {
+    for seed in 0..20 {
+        let (one, other) = (run(seed, None), run(seed, None));
+        assert_eq!(one.history, other.history, "seed {seed}");
+        assert_eq!(one.hash, other.hash, "seed {seed}");
+    }
+}
+
+/// How soon a flaw is found out.
+fn found_after(flaw: Flaw) -> u64 {
+    let found = (0..40).find(|seed| run(*seed, Some(flaw)).failure.is_some());
+    found.unwrap_or_else(|| panic!("{flaw:?} is not found out"))
+}
+
+#[test]
+fn a_disk_that_does_not_sync_is_found_out() {
+    println!("seed {}", found_after(Flaw::SyncsNothing));
+}
+
+#[test]
+fn a_log_that_loses_commits_is_found_out() {
+    println!("seed {}", found_after(Flaw::LosesCommits));
+}
+
+#[test]
+fn a_store_that_loses_files_is_found_out() {
+    println!("seed {}", found_after(Flaw::LosesFiles));
+}
