@@ -43,7 +43,7 @@ struct Recovery {
     empty_ms: f64,
     /// From the start of the process until it answers, in each round.
     ready_ms: Vec<f64>,
-    cpu: f64,
+    cpu: Vec<f64>,
 }
 
 pub(crate) fn run(options: &RecoveryOptions) -> Result<Report, Failure> {
@@ -64,7 +64,7 @@ pub(crate) fn run(options: &RecoveryOptions) -> Result<Report, Failure> {
             number(log_bytes / MIB),
             number(*values as f64 / 1e6),
             number(ready),
-            number(*cpu),
+            number(cpu[cpu.len() / 2]),
             number(rate),
             number(*empty_ms),
         ]);
@@ -94,13 +94,14 @@ fn measure(binary: &Path, seconds: u64, options: &RecoveryOptions) -> Result<Rec
     let sent = simulator::stream(binary, &server.url(), options.gpus, &load)?;
     let log_bytes = server.sample("warpline_log_bytes")?;
     let mut ready_ms = Vec::new();
-    let mut cpu = 0.0;
+    let mut cpu = Vec::new();
     for _ in 0..ROUNDS {
         ready_ms.push(restarted(&mut server)?);
-        cpu = server.cpu_seconds()?;
+        cpu.push(server.cpu_seconds()?);
         check(&server, sent.rows)?;
     }
     ready_ms.sort_by(f64::total_cmp);
+    cpu.sort_by(f64::total_cmp);
     Ok(Recovery { values: sent.values, log_bytes, empty_ms, ready_ms, cpu })
 }
 

@@ -46,6 +46,11 @@ impl Combined {
         combined
     }
 
+    /// Bytes that joining the steps of these tables takes for a while, at most.
+    pub(super) fn scratch(partials: &[Partial]) -> usize {
+        partials.iter().map(Partial::joint_bytes).sum()
+    }
+
     /// One row of nothing: what an aggregate without keys answers where there are no rows.
     pub(super) fn or_one_row(mut self) -> Self {
         if self.numbers.is_empty() {

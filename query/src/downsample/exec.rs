@@ -217,7 +217,10 @@ impl Run {
             (0..partitions).map(move |partition| Unit::Plan { plan: Arc::clone(&plan), partition })
         }));
         let partials = self.share_out(Arc::from(units)).await?;
+        let scratch = Combined::scratch(&partials);
+        self.memory.try_grow(scratch)?;
         let combined = Combined::of(partials);
+        self.memory.shrink(scratch);
         let lonely = work.question.keys.is_empty();
         self.show(if lonely { combined.or_one_row() } else { combined }).await
     }

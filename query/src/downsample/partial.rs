@@ -220,6 +220,10 @@ impl<T: Lane> Table<T> {
         }
     }
 
+    fn joint_bytes(&self) -> usize {
+        self.steps.joints.len() * size_of::<(usize, Joint<T>)>()
+    }
+
     fn bytes(&self) -> usize {
         let reduced = &self.reduced;
         let spread = 4 + 2 * size_of::<T>() + size_of::<T::Sum>();
@@ -354,6 +358,12 @@ impl Partial {
         let end = self.numbers.len() as u32;
         self.segments.push(Segment { group: stretch.group, start, end });
         ends.extend_from_slice(edges.ends());
+    }
+
+    /// Bytes of the joints of all inputs, each with the number of its table.
+    pub(super) fn joint_bytes(&self) -> usize {
+        let bytes = |table: &InputTable| with_table!(table, table => table.joint_bytes());
+        self.tables.iter().map(bytes).sum()
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -33,6 +33,7 @@ pub fn http_routes(engine: Engine) -> Router {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Request {
     sql: String,
     /// As the setting `warpline.rollups` of a session.

@@ -21,7 +21,8 @@ const ROLLUPS: &str = "warpline.rollups";
 
 /// What the client has set.
 pub(super) fn settings_of(client: &(impl ClientInfo + ?Sized)) -> SessionSettings {
-    SessionSettings { rollups: client.metadata().get(ROLLUPS).map(|value| value == "on") }
+    let rollups = client.metadata().get(ROLLUPS).and_then(|value| switch(value));
+    SessionSettings { rollups }
 }
 
 #[derive(Debug)]
@@ -58,11 +59,21 @@ fn change(name: &str, values: &[Expr]) -> Result<Option<&'static str>, QueryErro
     }
     let text: Vec<String> = values.iter().map(ToString::to_string).collect();
     let text = text.join(", ");
-    match text.trim_matches(['\'', '"']).to_ascii_lowercase().as_str() {
-        "on" | "true" | "1" => Ok(Some("on")),
-        "off" | "false" | "0" => Ok(Some("off")),
-        "default" => Ok(None),
-        _ => Err(invalid(format!("{ROLLUPS} is on, off or default, not {text}"))),
+    let text = text.trim_matches(['\'', '"']);
+    match switch(text) {
+        Some(true) => Ok(Some("on")),
+        Some(false) => Ok(Some("off")),
+        None if text.eq_ignore_ascii_case("default") => Ok(None),
+        None => Err(invalid(format!("{ROLLUPS} is on, off or default, not {text}"))),
+    }
+}
+
+/// A client may also have given the value when it connected.
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "true" | "1" => Some(true),
+        "off" | "false" | "0" => Some(false),
+        _ => None,
     }
 }
 

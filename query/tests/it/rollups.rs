@@ -293,15 +293,7 @@ async fn buckets_are_checked_at_times_that_rollups_alone_have() {
     storage.compact(|_, _| ()).await.unwrap();
     storage.close().await.unwrap();
     drop(engines);
-    let retention = Retention { raw: Some(Duration::from_hours(24)), ..Retention::default() };
-    let interval = Duration::from_millis(20);
-    let maintenance = MaintenanceOptions { background: true, interval, retention, ..by_hand() };
-    let (storage, [with, _]) = open_with(dir.path(), maintenance).await;
-    let second_day = (START + 86_400) * 1_000_000;
-    let old = || storage.snapshot().table("gpu").unwrap().files.clone();
-    while old().iter().any(|file| file.times.first < second_day) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let (storage, [with, _]) = until_the_first_day_is_gone(dir.path()).await;
     let hour = "extract(hour from date_trunc('hour', time))";
     let sql = format!("SELECT {hour}, count(*) FROM gpu GROUP BY {hour}");
     let rows = ask(&with, &sql).await.unwrap();
@@ -345,5 +337,48 @@ async fn a_session_may_leave_rollups_out() {
         let answer = reqwest::Client::new().post(&url).json(&body).send().await.unwrap();
         assert_eq!(answer.text().await.unwrap().contains("rollup="), used);
     }
+    storage.close().await.unwrap();
+}
+
+/// Until the raw rows of the first of two days are gone, and the rest as it is.
+async fn until_the_first_day_is_gone(dir: &Path) -> (Storage, [Engine; 2]) {
+    let retention = Retention { raw: Some(Duration::from_hours(24)), ..Retention::default() };
+    let interval = Duration::from_millis(20);
+    let maintenance = MaintenanceOptions { background: true, interval, retention, ..by_hand() };
+    let (storage, engines) = open_with(dir, maintenance).await;
+    let second_day = (START + 86_400) * 1_000_000;
+    let files = || storage.snapshot().table("gpu").unwrap().files.clone();
+    while files().iter().any(|file| file.times.first < second_day) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (storage, engines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_whose_time_is_up_go_once_rollups_have_them() {
+    let dir = TempDir::new().unwrap();
+    let without = MaintenanceOptions { rollups: false, ..by_hand() };
+    let (storage, _) = open_with(dir.path(), without).await;
+    append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
+    append(&storage, 2, &steady("0", 86_400, |_| Some(4))).await;
+    storage.close().await.unwrap();
+    let (storage, [with, _]) = until_the_first_day_is_gone(dir.path()).await;
+    let all = ask(&with, "SELECT node, count(*), sum(util) FROM gpu GROUP BY node").await.unwrap();
+    assert_eq!(all, [["n0", "400", "1400"]]);
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_long_ago_in_the_buffer_leaves_other_days_to_rollups() {
+    let dir = TempDir::new().unwrap();
+    let (storage, engines) = open(dir.path()).await;
+    append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    append(&storage, 2, &steady("0", -40 * 86_400, |_| Some(3))).await;
+    append(&storage, 3, &steady("0", 40 * 86_400, |_| Some(3))).await;
+    let sql = "SELECT node, count(*) FROM gpu GROUP BY node";
+    let plan = ask(&engines[0], &format!("EXPLAIN {sql}")).await.unwrap().concat().concat();
+    assert!(plan.contains("rollup=_1m"), "{plan}");
+    both(&engines, sql).await;
     storage.close().await.unwrap();
 }

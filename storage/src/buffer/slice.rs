@@ -1,9 +1,9 @@
 //! The buffered rows of one table at one instant.
 
-use super::{Generation, Keep, Scan};
+use super::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
 use crate::latest::Source;
 use crate::model::TableSchema;
-use crate::rules::buffer_repeats;
+use crate::rules::{buffer_repeats, merged};
 use crate::snapshot::TimeRange;
 use arrow::array::RecordBatch;
 use std::sync::Arc;
@@ -39,6 +39,19 @@ impl BufferSlice {
 
     pub fn times(&self) -> Option<TimeRange> {
         self.generations.iter().filter_map(Generation::times).reduce(TimeRange::span)
+    }
+
+    /// The times of rows, days without rows left out: ascending, disjoint.
+    pub(crate) fn times_by_day(&self) -> Vec<TimeRange> {
+        let of_generation = |one: &Generation| -> Vec<TimeRange> {
+            let Some(times) = one.times() else { return Vec::new() };
+            let day = |day: &i64| {
+                let first = day.saturating_mul(MICROSECONDS_PER_DAY);
+                TimeRange { first, last: first.saturating_add(MICROSECONDS_PER_DAY - 1) }
+            };
+            one.days().iter().map(day).filter_map(|day| day.overlap(times)).collect()
+        };
+        merged(self.generations.iter().flat_map(of_generation).collect())
     }
 
     /// Where rows lie that may repeat keys of files: a span.

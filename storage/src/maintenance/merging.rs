@@ -7,10 +7,10 @@ use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
 use crate::machine::{new_id, uptime};
 use crate::merge::{Merge, Wanted};
-use crate::model::{TableSchema, Timestamp};
+use crate::model::Timestamp;
 use crate::rules::{late_stays, merged_version, merged_writer};
 use crate::snapshot::{DataFile, FileKind, TimeRange};
-use crate::table::{FileAbout, FileWriter, WrittenFile};
+use crate::table::{FileAbout, FileWriter, WrittenFile, row_bytes};
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 use parking_lot::Mutex;
@@ -49,6 +49,7 @@ pub struct Merged {
 
 impl Maintenance {
     /// Makes the next merge of a table that is due, or that could be if `all` days were over.
+    /// `None` as well where the files have changed meanwhile.
     pub(super) async fn merge_next(
         &self,
         table: &Arc<str>,
@@ -61,7 +62,7 @@ impl Maintenance {
         let limits = MergeLimits {
             memory: self.options.merge_memory,
             target_bytes: self.options.file_size,
-            row_bytes: row_bytes(writer.schema()),
+            row_bytes: row_bytes(&writer.schema().arrow()) as u64,
         };
         let due =
             |date| if all { Due::Day } else { self.days.due(table, date, &stored.files, now) };
@@ -75,13 +76,12 @@ impl Maintenance {
             written: outputs.iter().map(WrittenFile::bytes).sum(),
         };
         let mut held = handle.lock().await;
-        let foreign = held.foreign();
         let replaced = held.replace(&choice.inputs, outputs).await?;
-        self.publish(&held, foreign, None)?;
+        self.publish(&held, None)?;
         if replaced {
             self.count(done, uptime().saturating_sub(started));
         }
-        Ok(Some(done))
+        Ok(replaced.then_some(done))
     }
 
     fn count(&self, done: Merged, time: Duration) {
@@ -113,6 +113,7 @@ impl Days {
         }
         let start = date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
         if start + MICROSECONDS_PER_DAY > now {
+            arrivals.first = instant;
             return Due::Hours(now);
         }
         let since = |then: Duration| instant.saturating_sub(then);
@@ -128,14 +129,6 @@ impl Days {
         let there = |date: &NaiveDate| files.iter().any(|file| file.date == *date);
         self.0.lock().retain(|(name, date), _| name != table || there(date));
     }
-}
-
-/// Bytes of a decoded row.
-fn row_bytes(schema: &TableSchema) -> u64 {
-    let widths = schema.arrow().fields().iter().map(|f| f.data_type().primitive_width()).sum();
-    let widths: Option<usize> = widths;
-    let tags = 4 * (schema.identity.len() + schema.attributes.len());
-    (widths.unwrap_or(8 * schema.arrow().fields().len()) + tags) as u64
 }
 
 /// The rows of the chosen files in new ones, each about as large as a file should be.

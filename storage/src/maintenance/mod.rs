@@ -95,13 +95,23 @@ impl Maintenance {
         now: Timestamp,
     ) -> Result<(), StorageError> {
         let _turn = self.turn.lock().await;
+        let merged = self.merge_due(table, now).await;
+        let kept = self.keep(table, now).await;
+        let deleted = self.delete_replaced(table).await;
+        merged.and(kept).and(deleted.map(|_| ()))
+    }
+
+    async fn merge_due(&self, table: &Arc<str>, now: Timestamp) -> Result<(), StorageError> {
+        while self.merge_next(table, now, false).await?.is_some() {}
+        Ok(())
+    }
+
+    /// Rollups first: days go only once these have them.
+    async fn keep(&self, table: &Arc<str>, now: Timestamp) -> Result<(), StorageError> {
         if self.options.rollups && !self.is_tier(table) {
             self.roll(table).await?;
         }
-        while self.merge_next(table, now, false).await?.is_some() {}
-        self.expire(table, now).await?;
-        self.delete_replaced(table).await?;
-        Ok(())
+        self.expire(table, now).await
     }
 
     /// Computes what rollups lack, of all tables.
@@ -153,32 +163,30 @@ impl Maintenance {
         Some((number, state.table(number).stored().clone()))
     }
 
-    /// Shows readers a table's files after a change of ours, which `held` has just made; `foreign`
-    /// is what it knew of others before. With `kept_from`, older rows are gone.
-    fn publish(
-        &self,
-        held: &Table,
-        foreign: u64,
-        kept_from: Option<Timestamp>,
-    ) -> Result<(), StorageError> {
-        let mut state = self.state.lock();
-        let stored = Stored::of(held, state.writer());
-        let number = state.number(&held.schema().table).ok_or_else(|| {
-            StorageError::new(ErrorKind::Internal, "a table that is open is not known")
-        })?;
-        let before = state.table(number).stored().clone();
+    /// Shows readers a table's files after a change of ours, which `held` has just made. With
+    /// `kept_from`, older rows are gone.
+    fn publish(&self, held: &Table, kept_from: Option<Timestamp>) -> Result<(), StorageError> {
+        let (number, stored, before, known) = {
+            let state = self.state.lock();
+            let number = state.number(&held.schema().table).ok_or_else(|| {
+                StorageError::new(ErrorKind::Internal, "a table that is open is not known")
+            })?;
+            let table = state.table(number);
+            let (before, known) = (table.stored().clone(), table.stored_latest().clone());
+            (number, Stored::of(held, state.writer()), before, known)
+        };
         // A flush whose answer was lost: its own next try takes its sealed rows away with it.
         if stored.version == before.version || stored.covered != before.covered {
             return Ok(());
         }
-        let known = state.table(number).stored_latest().clone();
-        let latest = if stored.foreign == foreign {
+        // Whoever else shows files of this table has to hold it first.
+        let latest = if stored.foreign == before.foreign {
             known.over(stored.files.clone(), kept_from)
         } else {
             StoredLatest::of_files(held.schema().clone(), stored.files.clone())
         };
         self.days.keep(&held.schema().table, &stored.files);
-        state.table_mut(number).replaced(stored, latest);
+        self.state.lock().table_mut(number).replaced(stored, latest);
         Ok(())
     }
 }

@@ -29,11 +29,10 @@ impl Maintenance {
         }
         let handle = self.open.of(table)?;
         let mut held = handle.lock().await;
-        let foreign = held.foreign();
         if held.expire(&expired, kept_from).await? {
             let rows = expired.iter().map(|file| file.rows).sum();
             self.counters.expired_rows.fetch_add(rows, Relaxed);
         }
-        self.publish(&held, foreign, Some(kept_from))
+        self.publish(&held, Some(kept_from))
     }
 }

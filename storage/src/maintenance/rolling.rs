@@ -13,12 +13,12 @@
 use super::Maintenance;
 use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
-use crate::machine::{blocking, now, uptime};
+use crate::machine::{blocking, uptime};
 use crate::maintenance::merging::Stretch;
 use crate::merge::{Batches, Merge, Wanted, batches_of};
 use crate::model::{TableSchema, Timestamp};
 use crate::rollup::{Combine, Reduce, TIERS, Tier, as_begun, tier_schema};
-use crate::rules::{dirty, merged, whole_buckets};
+use crate::rules::{FOREIGN, dirty, merged, whole_buckets};
 use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::state::{Reach, Rolled, Stored};
 use crate::table::{FileAbout, FileWriter, Mark, Table, WrittenFile};
@@ -78,12 +78,18 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Up to where all rollups that a table has have its rows; for ever where it has none.
+    /// Up to where all rollups that a table has have its rows, and those that a rollup is read
+    /// for have its own; for ever where there are none.
     pub(super) fn rolled_until(&self, table: &Arc<str>) -> Timestamp {
         let state = self.state.lock();
-        let tiers = state.number(table).map(|number| state.table(number).tiers());
-        let until = tiers.into_iter().flatten().map(Rolled::until);
-        until.min().unwrap_or(Timestamp::MAX)
+        let Some(number) = state.number(table) else { return Timestamp::MAX };
+        let own = state.table(number).tiers();
+        let wider = state.tables().iter().find_map(|raw| {
+            let place = raw.tiers().iter().position(|rolled| rolled.table == *table)?;
+            Some(&raw.tiers()[place + 1..])
+        });
+        let all = own.iter().chain(wider.unwrap_or_default());
+        all.map(Rolled::until).min().unwrap_or(Timestamp::MAX)
     }
 
     async fn source(&self, name: &Arc<str>) -> Result<Option<Source>, StorageError> {
@@ -112,7 +118,7 @@ impl Maintenance {
         };
         let end = source.end(tier, self.state.lock().table_until(source.name.as_ref()));
         let Some(until) = source.next_end(before, end) else { return Ok(false) };
-        let buckets = source.buckets(before, until, tier, self.kept_from(&source.name));
+        let buckets = source.buckets(before, until, tier);
         let since = before.map_or(Timestamp::MIN, |before| before.until);
         if buckets.is_empty() && until == since {
             return Ok(false);
@@ -122,16 +128,6 @@ impl Maintenance {
         let Some(handle) = self.tier_table(&name, &run).await? else { return Ok(false) };
         self.compute(&handle, &run).await?;
         Ok(until < end)
-    }
-
-    /// Rows before this are gone, or will be before long.
-    fn kept_from(&self, table: &Arc<str>) -> Timestamp {
-        let keep = self.options.retention.of(table);
-        let keep = keep.map(|keep| i64::try_from(keep.as_micros()).unwrap_or(i64::MAX));
-        keep.map_or(Timestamp::MIN, |keep| {
-            let first = now().saturating_sub(keep).div_euclid(MICROSECONDS_PER_DAY);
-            first * MICROSECONDS_PER_DAY
-        })
     }
 
     /// The tier's table, made where there is none and the rows are dense enough.
@@ -149,6 +145,10 @@ impl Maintenance {
         };
         if let Some(handle) = self.open.get(name) {
             let mut held = handle.lock().await;
+            if held.schema().identity != schema.identity {
+                tracing::debug!(%name, "no rollups: a table of that name is something else");
+                return Ok(None);
+            }
             let schema = as_begun(schema, run.raw, held.schema());
             if **held.schema() != schema {
                 held.evolve(&schema).await?;
@@ -158,7 +158,7 @@ impl Maintenance {
         }
         let looked = self.sparse.lock().get(name).copied();
         let version = run.source.stored.version;
-        if looked.is_some_and(|looked| version < looked + JUDGED_AGAIN) {
+        if run.buckets.is_empty() || looked.is_some_and(|looked| version < looked + JUDGED_AGAIN) {
             return Ok(None);
         }
         if !self.is_dense(run, &schema).await? {
@@ -216,14 +216,13 @@ impl Maintenance {
         let rows: u64 = written.iter().map(WrittenFile::rows).sum();
         let bytes: u64 = written.iter().map(WrittenFile::bytes).sum();
         let mut held = handle.lock().await;
-        let foreign = held.foreign();
         if held.exchange(&replaced, written, run.marks(), true, Some(run.follows)).await? {
             self.counters.rolled_rows.fetch_add(rows, Relaxed);
             self.counters.rolled_bytes.fetch_add(bytes, Relaxed);
             let micros = uptime().saturating_sub(started).as_micros() as u64;
             self.counters.roll_micros.fetch_add(micros, Relaxed);
         }
-        self.publish(&held, foreign, None)
+        self.publish(&held, None)
     }
 
     /// One day of the tier: what stays of its old files, and the buckets that are computed.
@@ -318,19 +317,16 @@ impl Source {
         (last > since).then_some(last)
     }
 
-    fn buckets(
-        &self,
-        before: Option<Reach>,
-        until: Timestamp,
-        tier: Tier,
-        kept_from: Timestamp,
-    ) -> Vec<TimeRange> {
+    fn buckets(&self, before: Option<Reach>, until: Timestamp, tier: Tier) -> Vec<TimeRange> {
         let before = before.unwrap_or(Reach { version: 0, until: Timestamp::MIN });
-        let mut lacking = dirty(&self.stored.files, before.version, before.until);
+        // Rows of other programs are read from raw rows whatever the tier has.
+        let ours = self.stored.files.iter().filter(|file| file.order.version != FOREIGN);
+        let ours: Vec<_> = ours.cloned().collect();
+        let mut lacking = dirty(&ours, before.version, before.until);
         if before.until < until {
             lacking.push(TimeRange { first: before.until, last: until - 1 });
         }
-        let kept = TimeRange { first: kept_from.max(self.stored.kept_from), last: Timestamp::MAX };
+        let kept = TimeRange { first: self.stored.kept_from, last: Timestamp::MAX };
         let there = |range: TimeRange| {
             let own = self.stored.files.iter().filter_map(move |file| range.overlap(file.times));
             own.collect::<Vec<_>>()

@@ -28,6 +28,7 @@ impl Maintenance {
             (held.removed().await?, held.files())
         };
         let there: HashSet<&Path> = files.iter().map(|file| &file.path).collect();
+        self.forget_deleted(table, &removed);
         let before = now() / 1_000
             - i64::try_from(self.options.delete_after.as_millis()).unwrap_or(i64::MAX);
         let paths: Vec<_> = {
@@ -44,11 +45,23 @@ impl Maintenance {
         Ok(paths.len())
     }
 
+    /// A file that the table's log no longer names is not looked for again.
+    fn forget_deleted(&self, table: &str, removed: &[(Path, i64)]) {
+        let removed: HashSet<&Path> = removed.iter().map(|(path, _)| path).collect();
+        let own = Path::from(table);
+        self.deleted.lock().retain(|path| !path.prefix_matches(&own) || removed.contains(path));
+    }
+
     /// Deletes data files that the table's log does not know.
     pub(crate) async fn delete_orphans(&self, table: &Arc<str>) -> Result<usize, StorageError> {
         let handle = self.open.of(table)?;
         let listed = self.list(table).await?;
-        let held = handle.lock().await;
+        let mut held = handle.lock().await;
+        // What others have committed since is known to them alone.
+        if !held.refresh().await? {
+            return Ok(0);
+        }
+        self.publish(&held, None)?;
         let mut known: HashSet<Path> = held.files().iter().map(|file| file.path.clone()).collect();
         known.extend(held.removed().await?.into_iter().map(|(path, _)| path));
         drop(held);

@@ -1,7 +1,7 @@
 //! Where in time two sources may hold the same key.
 
 use crate::model::Timestamp;
-use crate::snapshot::{DataFile, FileKind, TimeRange};
+use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -14,20 +14,36 @@ pub fn contested(
     buffer_late: Option<TimeRange>,
     asked: TimeRange,
 ) -> Vec<TimeRange> {
+    let mut found = shared(files, may_repeat);
+    if let Some(late) = buffer_late {
+        found.extend(files.iter().filter_map(|file| file.times.overlap(late)));
+    }
+    merged(found.into_iter().filter_map(|range| range.overlap(asked)).collect())
+}
+
+/// The times that pairs of files share, of pairs that `counts` says.
+fn shared(files: &[&DataFile], counts: impl Fn(&DataFile, &DataFile) -> bool) -> Vec<TimeRange> {
     let mut found = Vec::new();
     let mut by_start: Vec<&DataFile> = files.to_vec();
     by_start.sort_unstable_by_key(|file| file.times.first);
     let mut open: Vec<&DataFile> = Vec::new();
     for file in by_start {
         open.retain(|earlier| earlier.times.last >= file.times.first);
-        let rivals = open.iter().filter(|other| may_repeat(file, other));
+        let rivals = open.iter().filter(|other| counts(file, other));
         found.extend(rivals.filter_map(|other| file.times.overlap(other.times)));
         open.push(file);
     }
-    if let Some(late) = buffer_late {
-        found.extend(files.iter().filter_map(|file| file.times.overlap(late)));
-    }
-    merged(found.into_iter().filter_map(|range| range.overlap(asked)).collect())
+    found
+}
+
+/// The times of files that a merge could make fewer of: contested ones, but for those of one
+/// merge's files, which have no key in common and come out as they went in.
+pub(crate) fn resolvable(files: &[&DataFile]) -> Vec<TimeRange> {
+    let of_one_merge = |one: &DataFile, other: &DataFile| {
+        let merged = one.level != Level::Flush && other.level != Level::Flush;
+        merged && one.order.version == other.order.version && one.writer == other.writer
+    };
+    merged(shared(files, |one, other| may_repeat(one, other) && !of_one_merge(one, other)))
 }
 
 /// The last instant that is promised: the end of the year 9999, which every program can write.
@@ -81,7 +97,7 @@ pub fn merged(mut ranges: Vec<TimeRange>) -> Vec<TimeRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{FileOrder, Level};
+    use crate::snapshot::FileOrder;
 
     fn file(kind: FileKind, writer: u128, first: i64, last: i64) -> DataFile {
         DataFile {

@@ -11,7 +11,7 @@ mod merge;
 mod model;
 
 pub(crate) use check::{Broken, check_flush, check_merge};
-pub(crate) use contest::{buffer_repeats, deduplicated_until, times_of_others};
+pub(crate) use contest::{buffer_repeats, deduplicated_until, resolvable, times_of_others};
 pub use contest::{contested, merged};
 pub(crate) use dirty::{dirty, whole_buckets};
 pub(crate) use merge::{FOREIGN, is_closed, late_stays, merged_version, merged_writer};

@@ -21,8 +21,10 @@ pub(crate) struct Rolled {
     stale: Vec<TimeRange>,
     /// Times of raw files that came since.
     dirty: Vec<TimeRange>,
-    /// The tier's own days before this were removed.
+    /// The tier's own days before this were removed,
     kept_from: Timestamp,
+    /// and the raw table's before this.
+    raw_kept_from: Timestamp,
 }
 
 /// What a rollup's table says of itself.
@@ -42,7 +44,13 @@ impl Rolled {
         stale: Vec<TimeRange>,
         kept_from: Timestamp,
     ) -> Self {
-        Self { tier, table, version, until, stale, dirty: Vec::new(), kept_from }
+        let (dirty, raw_kept_from) = (Vec::new(), Timestamp::MIN);
+        Self { tier, table, version, until, stale, dirty, kept_from, raw_kept_from }
+    }
+
+    /// Whether the tier has no rows that raw rows of this version do not have.
+    pub(crate) fn is_within(&self, raw_version: u64) -> bool {
+        self.version <= raw_version
     }
 
     pub(crate) fn until(&self) -> Timestamp {
@@ -51,22 +59,28 @@ impl Rolled {
 
     /// Takes notice of the raw table's files.
     pub(crate) fn see(&mut self, raw: &[Arc<DataFile>], kept_from: Timestamp) {
-        let kept = TimeRange { first: kept_from, last: Timestamp::MAX };
-        let dirty = dirty(raw, self.version, self.until);
-        self.dirty = dirty.into_iter().filter_map(|range| range.overlap(kept)).collect();
+        self.raw_kept_from = kept_from;
+        self.dirty = self.kept(&dirty(raw, self.version, self.until)).collect();
+    }
+
+    /// The parts of ranges that raw rows are kept of.
+    fn kept<'a>(&self, ranges: &'a [TimeRange]) -> impl Iterator<Item = TimeRange> + use<'a> {
+        let kept = TimeRange { first: self.raw_kept_from, last: Timestamp::MAX };
+        ranges.iter().filter_map(move |range| range.overlap(kept))
     }
 
     /// The tier beside raw rows of which some are in a buffer, at `buffered` times.
     pub(crate) fn snapshot(
         &self,
         table: Arc<TableSnapshot>,
-        buffered: Option<TimeRange>,
+        buffered: &[TimeRange],
     ) -> TierSnapshot {
         let end = self.until.saturating_sub(1);
         let before = TimeRange { first: Timestamp::MIN, last: end };
         let gone = self.kept_from.checked_sub(1);
         let gone = gone.map(|last| TimeRange { first: Timestamp::MIN, last });
-        let all = self.dirty.iter().chain(&self.stale).copied().chain(buffered).chain(gone);
+        let all =
+            self.dirty.iter().chain(&self.stale).copied().chain(self.kept(buffered)).chain(gone);
         let lacking = merged(all.filter_map(|range| range.overlap(before)).collect());
         let dirty = whole_buckets(&lacking, self.tier.width);
         TierSnapshot { tier: self.tier, table, until: self.until, dirty }

@@ -205,9 +205,11 @@ impl TableState {
     ) -> TableSnapshot {
         let generations = self.sealed.iter().chain([&self.active]).cloned().collect();
         let buffer = BufferSlice::new(self.schema.clone(), generations, self.others.clone());
-        let tiers = self.tiers.iter().filter_map(|rolled| {
+        let buffered = if self.tiers.is_empty() { Vec::new() } else { buffer.times_by_day() };
+        let known = self.tiers.iter().filter(|rolled| rolled.is_within(self.stored.version));
+        let tiers = known.filter_map(|rolled| {
             let table = others.get(&rolled.table)?.clone();
-            Some(rolled.snapshot(table, buffer.times()))
+            Some(rolled.snapshot(table, &buffered))
         });
         TableSnapshot {
             schema: self.schema.clone(),

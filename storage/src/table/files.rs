@@ -1,11 +1,12 @@
 //! Data files and what the log says about them.
 
 use super::chunk::Effort;
+use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
 use crate::machine::new_id;
 use crate::model::{Position, Timestamp};
 use crate::snapshot::{DataFile, FileKind, FileOrder, Level, TimeRange};
-use chrono::{DateTime, NaiveDate, SecondsFormat};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
 use object_store::path::Path;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -188,17 +189,20 @@ pub(super) fn data_file(
         Some("day") => Level::Day,
         Some(_) => return Err(broken(LEVEL)),
     };
-    let date = date.parse().map_err(|_| broken("date"))?;
+    let date: NaiveDate = date.parse().map_err(|_| broken("date"))?;
     let writer = tag(WRITER).map_or(Ok(Uuid::nil()), str::parse).map_err(|_| broken(WRITER))?;
     let version = tag(VERSION).map_or(Ok(0), str::parse).map_err(|_| broken(VERSION))?;
     let time = |side: &str| statistics[side]["time"].as_str().and_then(text_time);
+    let is_ours = tag(KIND).is_some();
+    let day = day(date);
+    let last = time("maxValues").map(|last| if is_ours { last } else { within_millisecond(last) });
     Ok(DataFile {
         path: in_store(table, path)?,
         bytes,
         rows: statistics["numRecords"].as_u64().ok_or_else(|| broken("numRecords"))?,
         times: TimeRange {
-            first: time("minValues").unwrap_or(Timestamp::MIN),
-            last: time("maxValues").unwrap_or(Timestamp::MAX),
+            first: time("minValues").unwrap_or(day.first),
+            last: last.unwrap_or(day.last),
         },
         order: FileOrder { version, kind },
         writer,
@@ -206,6 +210,17 @@ pub(super) fn data_file(
         level,
         date,
     })
+}
+
+/// The times of a UTC day.
+fn day(date: NaiveDate) -> TimeRange {
+    let first = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+    TimeRange { first, last: first + MICROSECONDS_PER_DAY - 1 }
+}
+
+/// The last instant that statistics may mean: the protocol cuts times to milliseconds.
+fn within_millisecond(time: Timestamp) -> Timestamp {
+    time.div_euclid(1_000) * 1_000 + 999
 }
 
 fn kind_name(kind: FileKind) -> &'static str {
@@ -230,4 +245,27 @@ pub(super) fn time_text(time: Timestamp) -> String {
 
 pub(super) fn text_time(text: &str) -> Option<Timestamp> {
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_other_programs_say_less() {
+        let file = |statistics: &str| {
+            let tags = HashMap::new();
+            data_file("t", "f.parquet", 1, "2026-01-02", Some(statistics), &tags).unwrap()
+        };
+        let bare = file(r#"{"numRecords": 3}"#);
+        let first = 1_767_312_000_000_000;
+        assert_eq!(bare.times, TimeRange { first, last: first + 86_400_000_000 - 1 }, "its day");
+        let cut = file(
+            r#"{"numRecords": 3, "minValues": {"time": "2026-01-02T12:00:00.000Z"},
+                "maxValues": {"time": "2026-01-02T12:00:01.000Z"}}"#,
+        );
+        let noon = first + 43_200_000_000;
+        assert_eq!(cut.times, TimeRange { first: noon, last: noon + 1_000_999 });
+        assert_eq!((cut.kind, cut.order.version), (FileKind::Late, 0));
+    }
 }

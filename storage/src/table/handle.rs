@@ -382,6 +382,16 @@ impl Table {
         Ok(())
     }
 
+    /// Takes over what others have committed; `false`, and nothing done, where a change of ours is
+    /// in doubt: its own next try finds out.
+    pub(crate) async fn refresh(&mut self) -> Result<bool, StorageError> {
+        let certain = self.unresolved.is_empty();
+        if certain {
+            self.catch_up().await?;
+        }
+        Ok(certain)
+    }
+
     /// Moves to the newest version and reads what came in on the way: which of our changes were
     /// made after all, and which incarnations others have committed under.
     async fn catch_up(&mut self) -> Result<HashSet<Uuid>, StorageError> {

@@ -32,7 +32,7 @@ mod writer;
 pub(crate) use files::{FileAbout, WrittenFile};
 pub(crate) use handle::Table;
 pub(crate) use log::Mark;
-pub(crate) use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, Tag, series_end};
+pub(crate) use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, Tag, row_bytes, series_end};
 pub(crate) use reader::{KeyRow, newest_keys, read_rows, read_sorted};
 pub(crate) use writer::FileWriter;
 

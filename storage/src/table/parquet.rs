@@ -84,12 +84,15 @@ pub(super) fn encode(
     Ok(Some((bytes.into(), seen.contents())))
 }
 
+/// Bytes of a decoded row of these columns; a tag takes as much as the number of its value.
+pub(crate) fn row_bytes(columns: &SchemaRef) -> usize {
+    let width = |field: &FieldRef| field.data_type().primitive_width().unwrap_or(size_of::<i32>());
+    columns.fields().iter().map(width).sum()
+}
+
 /// Whole pages of rows of these columns.
 fn group_rows(columns: &SchemaRef) -> usize {
-    // A tag takes as much as the number of its value.
-    let width = |field: &FieldRef| field.data_type().primitive_width().unwrap_or(size_of::<i32>());
-    let row: usize = columns.fields().iter().map(width).sum();
-    (ROW_GROUP_BYTES / row / PAGE_ROWS * PAGE_ROWS).clamp(PAGE_ROWS, ROW_GROUP_ROWS)
+    (ROW_GROUP_BYTES / row_bytes(columns) / PAGE_ROWS * PAGE_ROWS).clamp(PAGE_ROWS, ROW_GROUP_ROWS)
 }
 
 /// A file under way. Time and tags go through arrow-rs, which keeps their statistics; fields are

@@ -27,7 +27,23 @@ pub(super) async fn merges_and_removals(store: Arc<dyn ObjectStore>) {
     a_flush_beside_a_merge(&tables, &faulty).await;
     two_merges_of_the_same_files(&tables, &faulty).await;
     a_removal_of_what_was_merged(&tables, &faulty).await;
+    what_others_commit(&tables, &faulty).await;
     checkpoints_that_fail(&faulty).await;
+}
+
+/// A handle without anything to commit takes over what others have; not while it is in doubt.
+async fn what_others_commit(tables: &Tables, faulty: &Faulty) {
+    let (mut table, writer) = filled(tables, "refreshed", 2).await;
+    let mut idle = tables.open_table("refreshed").await.unwrap();
+    flush(&mut table, writer, 3).await.unwrap();
+    assert!(idle.refresh().await.unwrap());
+    assert_eq!((idle.version(), idle.files()), (table.version(), table.files()));
+    faulty.arm(Fault::Lost);
+    assert!(flush(&mut table, writer, 4).await.is_err());
+    assert!(!table.refresh().await.unwrap());
+    flush(&mut table, writer, 4).await.unwrap();
+    assert!(table.refresh().await.unwrap());
+    check(tables, &table, 4, 4).await;
 }
 
 /// A table of that name with as many flushed files.
