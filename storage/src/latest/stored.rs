@@ -44,8 +44,7 @@ impl StoredLatest {
     /// Of files that are read when somebody asks; `table` has all their columns.
     pub(crate) fn of_files(table: Arc<TableSchema>, files: Arc<[Arc<DataFile>]>) -> Self {
         let flushed = Arc::new(LatestRows::none(&table));
-        let unread = Unread { table: table.clone(), files, rows: OnceCell::new() };
-        let unread = (!unread.files.is_empty()).then(|| Arc::new(unread));
+        let unread = Unread::of(&table, files);
         Self { table, unread, flushed, all: OnceLock::new() }
     }
 
@@ -71,8 +70,7 @@ impl StoredLatest {
         let (unread, flushed) = if let Some(rows) = self.read() {
             (None, rows)
         } else {
-            let unread = Unread { table: table.clone(), files, rows: OnceCell::new() };
-            (Some(Arc::new(unread)), self.flushed.clone())
+            (Unread::of(&table, files), self.flushed.clone())
         };
         Self { table, unread, flushed: kept(flushed), all: OnceLock::new() }
     }
@@ -108,6 +106,12 @@ impl StoredLatest {
 }
 
 impl Unread {
+    /// `None` where there are no files.
+    fn of(table: &Arc<TableSchema>, files: Arc<[Arc<DataFile>]>) -> Option<Arc<Self>> {
+        let unread = Self { table: table.clone(), files, rows: OnceCell::new() };
+        (!unread.files.is_empty()).then(|| Arc::new(unread))
+    }
+
     async fn read_once(self: &Arc<Self>, store: &Arc<dyn ObjectStore>) -> Result<(), StorageError> {
         let (unread, store) = (self.clone(), store.clone());
         // A task of its own: the next reader needs it as much as this one.

@@ -163,8 +163,10 @@ impl Setup {
             sleep(Duration::from_millis(500)).await;
             if let Some(error) = session.storage.failure() {
                 world.judge("the store stopped", error);
-                let made_first = error.to_string().contains("was made by another process");
-                if error.kind() == ErrorKind::Fenced && !(self.rivals && made_first) {
+                let text = error.to_string();
+                let was_fenced = |table| text.contains(&format!("table {table}:"));
+                let of_known = session.known.iter().any(was_fenced);
+                if error.kind() == ErrorKind::Fenced && (of_known || !self.rivals) {
                     world.fail("a process was fenced that nothing has replaced");
                 }
                 return;
@@ -232,7 +234,8 @@ fn begin(world: &World, process: Arc<Process>, storage: Storage) -> Option<Arc<S
         world.fail(wrong);
         return None;
     }
-    let session = Arc::new(Session { process, storage });
+    let known = storage.maintenance().tables();
+    let session = Arc::new(Session { process, storage, known });
     world.session.set(Some(session.clone()));
     Some(session)
 }

@@ -21,6 +21,8 @@ pub(super) struct Process {
 pub(super) struct Session {
     pub(super) process: Arc<Process>,
     pub(super) storage: Storage,
+    /// The tables that it found, and fenced.
+    pub(super) known: Vec<Arc<str>>,
 }
 
 impl Process {
