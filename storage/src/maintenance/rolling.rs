@@ -111,8 +111,8 @@ impl Maintenance {
         let name: Arc<str> = tier.table(&raw.table).into();
         let (before, follows) = match self.open.get(&name) {
             Some(handle) => {
-                let held = handle.lock().await;
-                (reach(&held, &source.id).await?, held.version())
+                let mut held = handle.lock().await;
+                (reach(&mut held, &source.id).await?, held.version())
             }
             None => (None, 0),
         };
@@ -267,11 +267,13 @@ impl Maintenance {
         let mut narrower: Option<(Arc<str>, Reach, Stored)> = None;
         for tier in TIERS {
             let name: Arc<str> = tier.table(table).into();
-            let Some(own) = self.source(&name).await? else { continue };
+            let Some(handle) = self.open.get(&name) else { continue };
             let from = narrower.as_ref().map_or(&raw.id, |(id, ..)| id);
-            let handle = self.open.of(&name)?;
-            let held = handle.lock().await;
-            let Some(own_reach) = reach(&held, from).await? else { continue };
+            let mut held = handle.lock().await;
+            let Some(own_reach) = reach(&mut held, from).await? else { continue };
+            // How far it has come is said of these very files.
+            self.publish(&held, None)?;
+            let Some((number, own)) = self.stored(&name) else { continue };
             let (reach, stale) = match &narrower {
                 None => (own_reach, Vec::new()),
                 Some((_, below, stored)) => {
@@ -280,12 +282,9 @@ impl Maintenance {
                     (Reach { until, ..*below }, stale)
                 }
             };
-            let number = self.state.lock().number(&name);
-            if let Some(number) = number {
-                self.state.lock().table_mut(number).make_tier(own.schema.clone());
-            }
-            tiers.push(Rolled::new(tier, name, reach, stale, own.stored.kept_from));
-            narrower = Some((own.id, reach, own.stored));
+            self.state.lock().table_mut(number).make_tier(held.schema().clone());
+            tiers.push(Rolled::new(tier, name, reach, stale, own.kept_from));
+            narrower = Some((held.id().clone(), reach, own));
         }
         let mut state = self.state.lock();
         if let Some(number) = state.number(table) {
@@ -396,7 +395,7 @@ fn until_mark(source: &str) -> String {
 }
 
 /// How far a tier's table says it has come with rows of `source`.
-async fn reach(tier: &Table, source: &str) -> Result<Option<Reach>, StorageError> {
+async fn reach(tier: &mut Table, source: &str) -> Result<Option<Reach>, StorageError> {
     let version = tier.mark(&version_mark(source)).await?;
     let until = tier.mark(&until_mark(source)).await?;
     let reach = |(version, until): (i64, i64)| Reach { version: version.cast_unsigned(), until };

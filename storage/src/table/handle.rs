@@ -33,6 +33,8 @@ pub(crate) struct Table {
     store: Arc<dyn ObjectStore>,
     schema: Arc<TableSchema>,
     version: u64,
+    /// Where the log's handle stands: further on where a newer version was read in part.
+    loaded: u64,
     /// In commit order.
     files: Arc<[Arc<DataFile>]>,
     /// See [`Change::deduplicated_until`]; 1970 where the table says nothing.
@@ -72,6 +74,7 @@ impl Table {
             store,
             schema: Arc::new(state.schema.clone()),
             version: state.version,
+            loaded: state.version,
             files: Arc::default(),
             deduplicated_until: 0,
             id: state.id.clone(),
@@ -267,7 +270,11 @@ impl Table {
     }
 
     /// A number that an earlier change left under a name.
-    pub(crate) async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError> {
+    pub(crate) async fn mark(&mut self, name: &str) -> Result<Option<i64>, StorageError> {
+        if self.loaded != self.version && (!self.refresh().await? || self.loaded != self.version) {
+            let text = format!("table {}: a newer version was read in part", self.name);
+            return Err(StorageError::new(ErrorKind::Retry, text));
+        }
         self.log.mark(name).await
     }
 
@@ -377,7 +384,7 @@ impl Table {
         if let Some(schema) = change.schema {
             self.schema = Arc::new(schema);
         }
-        self.version = change.version;
+        (self.version, self.loaded) = (change.version, change.version);
         self.unresolved.clear();
         Ok(())
     }
@@ -396,6 +403,7 @@ impl Table {
     /// made after all, and which incarnations others have committed under.
     async fn catch_up(&mut self) -> Result<HashSet<Uuid>, StorageError> {
         let state = self.log.load().await?;
+        self.loaded = state.version;
         let mut entries = Vec::new();
         for version in self.version + 1..=state.version {
             entries.push(self.log.read(version).await?);
