@@ -80,6 +80,7 @@ struct Panel {
 pub(crate) fn run(options: &GrowthOptions) -> Result<Report, Failure> {
     let binary = server::binary(options.binary.as_deref())?;
     let settings = [
+        ("storage.flush_interval", "10s"),
         ("maintenance.interval", "1s"),
         ("maintenance.delete_after", "1s"),
         ("retention.minute", "forever"),

@@ -271,7 +271,10 @@ impl Table {
 
     /// A number that an earlier change left under a name.
     pub(crate) async fn mark(&mut self, name: &str) -> Result<Option<i64>, StorageError> {
-        if self.loaded != self.version && (!self.refresh().await? || self.loaded != self.version) {
+        if self.loaded != self.version {
+            self.refresh().await?;
+        }
+        if self.loaded != self.version {
             let text = format!("table {}: a newer version was read in part", self.name);
             return Err(StorageError::new(ErrorKind::Retry, text));
         }
