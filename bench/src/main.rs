@@ -9,6 +9,7 @@ mod http;
 mod ingest;
 mod kernel;
 mod limits;
+mod open;
 mod peers;
 mod process;
 mod queries;
@@ -31,6 +32,7 @@ Examples:
   warpline-bench ingest --gpus 1000,8000 --duration 60s
   warpline-bench ingest --peers DIR --peer-size S --systems victoriametrics
   warpline-bench commits --commits 5760 --plot DIR
+  warpline-bench open --files 10000,100000
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
@@ -52,6 +54,7 @@ enum Command {
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
+    Open(open::OpenOptions),
     Queries(Box<queries::QueryOptions>),
 }
 
@@ -72,6 +75,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,
+        Command::Open(options) => open::run(options)?,
         Command::Queries(options) => queries::run(options)?,
     };
     for table in &report.tables {

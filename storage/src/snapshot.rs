@@ -137,6 +137,23 @@ impl TableSnapshot {
         }
     }
 
+    /// All rows by identity, then time, last write per field.
+    #[cfg(test)]
+    pub(crate) async fn rows(&self) -> Vec<arrow::array::RecordBatch> {
+        use crate::merge::{Batches, Merge, Wanted};
+        let all = [TimeRange::ALL];
+        let (store, schema) = (&self.store, self.schema.clone());
+        let files = self.files.to_vec();
+        let merge = Merge::of_files(store, &schema, &files, Wanted::New, Vec::new(), &all);
+        let files: Batches = Box::new(merge.await.unwrap());
+        let columns: Vec<usize> = (0..schema.arrow().fields().len()).collect();
+        let buffer: Batches = Box::new(self.buffer.scan(&columns, TimeRange::ALL).map(Ok));
+        let merging = tokio::task::spawn_blocking(move || {
+            Merge::of(&schema, vec![files, buffer]).collect::<Result<Vec<_>, _>>()
+        });
+        merging.await.unwrap().unwrap()
+    }
+
     /// For each identity the row of the greatest time, with the last write of each attribute and
     /// field within that key.
     ///
@@ -145,6 +162,17 @@ impl TableSnapshot {
     pub async fn latest(&self) -> Result<Latest, StorageError> {
         let stored = self.stored_latest.rows(&self.store).await?;
         Ok(Latest::over(self.schema.clone(), stored, self.buffer.latest()))
+    }
+}
+
+impl TierSnapshot {
+    /// Whether the tier has the bucket that begins at `start`, of a table whose days before
+    /// `kept_from` are gone.
+    pub(crate) fn has(&self, start: Timestamp, kept_from: Timestamp) -> bool {
+        let bucket = TimeRange { first: start, last: start.saturating_add(self.tier.width - 1) };
+        start >= kept_from
+            && bucket.last < self.until
+            && !self.dirty.iter().any(|range| range.meets(bucket))
     }
 }
 

@@ -80,6 +80,11 @@ impl DiskFile {
         OpenOptions::new().read(true).write(true).open(path).map(Self)
     }
 
+    /// A file that is not to be changed.
+    pub(super) fn open_to_read(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
     pub(super) fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }

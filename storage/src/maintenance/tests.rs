@@ -2,16 +2,14 @@
 //! rows reduce to; and days go when their time is up.
 
 use super::*;
-use crate::merge::{Batches, Merge, Wanted};
-use crate::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series, TableSchema};
-use crate::rollup::Reduce;
-use crate::snapshot::{TableSnapshot, TierSnapshot, TimeRange};
+use crate::audit::{AuditOptions, audit};
+use crate::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
+use crate::rollup::{Reduce, compare};
+use crate::snapshot::{TableSnapshot, TierSnapshot};
 use crate::{Storage, StorageOptions};
 use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicUsize;
@@ -115,45 +113,6 @@ async fn open(dir: &FilePath) -> Storage {
     Storage::open(StorageOptions { maintenance, ..StorageOptions::new(dir) }).await.unwrap()
 }
 
-/// All rows of a table, last write per field.
-async fn rows(table: &TableSnapshot) -> Vec<RecordBatch> {
-    let all = [TimeRange::ALL];
-    let files = table.files.to_vec();
-    let merge = Merge::of_files(&table.store, &table.schema, &files, Wanted::New, Vec::new(), &all);
-    let files: Batches = Box::new(merge.await.unwrap());
-    let columns: Vec<usize> = (0..table.schema.arrow().fields().len()).collect();
-    let buffer: Batches = Box::new(table.buffer.scan(&columns, TimeRange::ALL).map(Ok));
-    let schema = table.schema.clone();
-    let merging = tokio::task::spawn_blocking(move || {
-        Merge::of(&schema, vec![files, buffer]).collect::<Result<Vec<_>, _>>()
-    });
-    merging.await.unwrap().unwrap()
-}
-
-/// Each row's columns as text, by time and then the text.
-fn texts(schema: &TableSchema, batches: &[RecordBatch]) -> BTreeMap<i64, Vec<String>> {
-    let options = FormatOptions::new().with_null("NULL");
-    let mut texts: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for batch in batches {
-        let names: Vec<&str> = schema.column_names().collect();
-        let columns = names.iter().map(|name| batch.column_by_name(name).unwrap());
-        let formats: Vec<_> =
-            columns.map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-        let times = batch.column(0);
-        let times = arrow::array::AsArray::as_primitive::<arrow::datatypes::TimestampMicrosecondType>(
-            times,
-        );
-        for row in 0..batch.num_rows() {
-            let cells: Vec<_> = formats.iter().map(|f| f.value(row).to_string()).collect();
-            texts.entry(times.value(row)).or_default().push(cells.join(" "));
-        }
-    }
-    for rows in texts.values_mut() {
-        rows.sort();
-    }
-    texts
-}
-
 static COMPARED: AtomicUsize = AtomicUsize::new(0);
 
 async fn check_tier(
@@ -161,26 +120,17 @@ async fn check_tier(
     tier: &TierSnapshot,
     kept_from: i64,
 ) -> Result<(), TestCaseError> {
-    let own = rows(&tier.table).await;
+    let own = tier.table.rows().await;
     prop_assert!(tier.table.files.iter().all(|file| file.kind == crate::FileKind::Monotone));
     let total: usize = own.iter().map(RecordBatch::num_rows).sum();
     prop_assert_eq!(total as u64, tier.table.files.iter().map(|file| file.rows).sum::<u64>());
-    let raw_rows = rows(raw).await.into_iter().map(Ok);
+    let raw_rows = raw.rows().await.into_iter().map(Ok);
     let schema = &tier.table.schema;
-    let reduced: Vec<_> = Reduce::new(&raw.schema, tier.tier, schema, raw_rows)
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    let (mut own, mut wanted) = (texts(schema, &own), texts(schema, &reduced));
-    for buckets in [&mut own, &mut wanted] {
-        buckets.retain(|start, _| {
-            let last = start + tier.tier.width - 1;
-            let clean = |range: &TimeRange| !range.meets(TimeRange { first: *start, last });
-            *start >= kept_from && last < tier.until && tier.dirty.iter().all(clean)
-        });
-    }
-    COMPARED.fetch_add(wanted.len(), Relaxed);
-    prop_assert_eq!(own, wanted);
+    let reduced = Reduce::new(&raw.schema, tier.tier, schema, raw_rows).unwrap();
+    let has = |start| tier.has(start, kept_from);
+    let compared = compare(&raw.schema, schema, own.into_iter().map(Ok), reduced, has).unwrap();
+    COMPARED.fetch_add(compared.rows as usize, Relaxed);
+    prop_assert_eq!(compared.difference, None);
     Ok(())
 }
 
@@ -220,7 +170,15 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     storage.flush().await.unwrap();
     storage.maintenance().roll_all().await.unwrap();
     check(&storage, kept_from).await?;
+    verify(dir.path()).await?;
     storage.close().await.unwrap();
+    verify(dir.path()).await
+}
+
+/// Nothing is found in a healthy store, its server on or off.
+async fn verify(dir: &FilePath) -> Result<(), TestCaseError> {
+    let report = audit(&StorageOptions::new(dir), &AuditOptions::default(), &mut |_, _| ()).await;
+    prop_assert_eq!(report.unwrap().findings, Vec::new());
     Ok(())
 }
 
@@ -230,5 +188,5 @@ fn tiers_are_what_raw_rows_reduce_to() {
     let mut runner = TestRunner::new(Config { cases: 24, ..Config::default() });
     runner.run(&steps(), |steps| runtime.block_on(run(steps))).unwrap();
     let compared = COMPARED.load(Relaxed);
-    assert!(compared > 1_000, "only {compared} buckets were compared");
+    assert!(compared > 1_000, "only {compared} rows of tiers were compared");
 }
