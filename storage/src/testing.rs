@@ -87,12 +87,12 @@ fn temperature(sequence: u64) -> i64 {
 /// A store of 80 batches, closed: 61 in files and rollups, 19 in the log alone.
 pub(crate) async fn make(dir: &Path) {
     let storage = Storage::open(options(dir)).await.unwrap();
-    for sequence in 1..=30 {
+    for sequence in 1..=55 {
         append(&storage, sequence).await;
     }
     storage.flush().await.unwrap();
     storage.maintenance().roll_all().await.unwrap();
-    for sequence in 31..=61 {
+    for sequence in 56..=61 {
         append(&storage, sequence).await;
     }
     storage.flush().await.unwrap();

@@ -142,12 +142,12 @@ async fn what_is_at_the_target_is_not_copied_again_and_what_is_gone_goes() {
     let folders = Folders::new();
     make(&folders.data()).await;
     let first = back_up(&folders.data(), &folders.backup()).await;
-    assert_eq!(first.copied_files, first.files + 1, "and the manifest");
+    assert_eq!(first.copied_files, first.files);
     // As if the first had been broken off: nothing says what is there but the files.
     std::fs::remove_file(folders.backup().join(MANIFEST)).unwrap();
     let again = back_up(&folders.data(), &folders.backup()).await;
     let data: u64 = again.tables.iter().map(|table| table.files).sum();
-    assert_eq!(again.copied_files, again.files - data + 1, "data files stay");
+    assert_eq!(again.copied_files, again.files - data, "data files stay");
     let storage = open(&folders.data()).await;
     storage.compact(|_, _| ()).await.unwrap();
     storage.close().await.unwrap();

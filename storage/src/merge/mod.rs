@@ -105,6 +105,9 @@ impl Merge {
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>, StorageError> {
+        if self.sources.is_empty() {
+            return Ok(None);
+        }
         loop {
             let (mut parts, mut rows, mut ended) = (Vec::new(), 0, false);
             while rows < BATCH_ROWS && self.held.len() < HELD_BATCHES * self.sources.len() {
@@ -254,5 +257,21 @@ impl Iterator for Merge {
         let batch = self.batch();
         self.failed = batch.is_err();
         batch.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_of_nothing_ends() {
+        let schema = TableSchema {
+            table: "t".into(),
+            identity: vec!["node".into()],
+            attributes: Vec::new(),
+            fields: Vec::new(),
+        };
+        assert!(Merge::of(&Arc::new(schema), Vec::new()).next().is_none());
     }
 }
