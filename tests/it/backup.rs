@@ -71,7 +71,7 @@ async fn a_running_server_is_backed_up_and_comes_back() {
     audit::produce(server.url(), last, &path("again")).await;
     let wanted =
         [(last * ROWS).to_string(), audit::sum_of_frames(last).to_string(), last.to_string()];
-    assert_eq!(server.sql(&asked), [wanted.clone()]);
+    assert_eq!(server.sql(&asked), std::slice::from_ref(&wanted));
     server.stop().await;
     assert_clean(&restored);
 

@@ -154,7 +154,7 @@ impl<'a> Making<'a> {
         let kept: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let manifest = Manifest::new(tables, log, files).encode()?;
         self.put(&path(MANIFEST)?, manifest.into()).await?;
-        self.forget(&kept).await?;
+        forget(&*self.to, self.before.as_ref(), &kept).await?;
         Ok(report)
     }
 
@@ -202,7 +202,8 @@ impl<'a> Making<'a> {
         for (table, _) in &pinned {
             let Some(log) = self.table_log(table).await? else { return Ok(Outcome::Gone) };
             files.extend(log);
-            tables.push(self.about(table).await?);
+            let incarnation = self.look.as_ref().and_then(|look| look.incarnation);
+            tables.push(about(table, incarnation).await?);
         }
         Ok(Outcome::Copied(tables, files))
     }
@@ -216,24 +217,6 @@ impl<'a> Making<'a> {
                  of its own for this one"
             ))),
         }
-    }
-
-    async fn about(&self, table: &Table) -> Result<BackedUpTable, StorageError> {
-        let incarnation = self.look.as_ref().and_then(|look| look.incarnation);
-        let covered = match incarnation {
-            Some(incarnation) => table.look_up_covered(incarnation).await?,
-            None => None,
-        };
-        let files = table.files();
-        Ok(BackedUpTable {
-            name: table.schema().table.to_string(),
-            id: table.id().to_string(),
-            version: table.version(),
-            files: files.len() as u64,
-            rows: files.iter().map(|file| file.rows).sum(),
-            covered: covered.unwrap_or(0),
-            until: files.iter().map(|file| file.times.last).max(),
-        })
     }
 
     /// The files that make the table's version readable; `None` where they are not all there.
@@ -319,22 +302,43 @@ impl<'a> Making<'a> {
         self.look = Some(look);
         Ok(incarnation)
     }
+}
 
-    /// Deletes what an older backup had and this one does not.
-    async fn forget(&self, kept: &HashSet<String>) -> Result<(), StorageError> {
-        let before = self.before.iter().flat_map(|manifest| &manifest.files);
-        let gone: Vec<_> = before
-            .filter(|file| !kept.contains(&file.path))
-            .filter_map(|file| path(&file.path).ok())
-            .map(Ok)
-            .collect();
-        let mut deleted = self.to.delete_stream(futures::stream::iter(gone).boxed());
-        while let Some(one) = deleted.next().await {
-            match one {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(store_error("an older file was not deleted", error)),
-            }
+async fn about(table: &Table, incarnation: Option<Uuid>) -> Result<BackedUpTable, StorageError> {
+    let covered = match incarnation {
+        Some(incarnation) => table.look_up_covered(incarnation).await?,
+        None => None,
+    };
+    let files = table.files();
+    Ok(BackedUpTable {
+        name: table.schema().table.to_string(),
+        id: table.id().to_string(),
+        version: table.version(),
+        files: files.len() as u64,
+        rows: files.iter().map(|file| file.rows).sum(),
+        covered: covered.unwrap_or(0),
+        until: files.iter().map(|file| file.times.last).max(),
+    })
+}
+
+/// Deletes what an older backup had and this one does not.
+async fn forget(
+    to: &dyn ObjectStore,
+    before: Option<&Manifest>,
+    kept: &HashSet<String>,
+) -> Result<(), StorageError> {
+    let before = before.into_iter().flat_map(|manifest| &manifest.files);
+    let gone: Vec<_> = before
+        .filter(|file| !kept.contains(&file.path))
+        .filter_map(|file| path(&file.path).ok())
+        .map(Ok)
+        .collect();
+    let mut deleted = to.delete_stream(futures::stream::iter(gone).boxed());
+    while let Some(one) = deleted.next().await {
+        match one {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(store_error("an older file was not deleted", error)),
         }
-        Ok(())
     }
+    Ok(())
 }
