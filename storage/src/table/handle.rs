@@ -57,6 +57,16 @@ impl Table {
         name: &str,
     ) -> Result<Self, StorageError> {
         let state = log.load().await?;
+        Self::at(log, state, store, name).await
+    }
+
+    /// The table at the version where the log's handle stands, which `state` is.
+    pub(super) async fn at(
+        log: Box<dyn TableLog>,
+        state: LogState,
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+    ) -> Result<Self, StorageError> {
         let mut covered = HashMap::new();
         let writers: BTreeSet<Uuid> = state.files.iter().map(|file| file.writer).collect();
         for writer in writers {
@@ -95,6 +105,11 @@ impl Table {
     /// The files of this version in commit order.
     pub(crate) fn files(&self) -> Arc<[Arc<DataFile>]> {
         self.files.clone()
+    }
+
+    /// The time before which the table says that no two files have a key in common.
+    pub(crate) fn deduplicated_until(&self) -> Timestamp {
+        self.deduplicated_until
     }
 
     pub(crate) fn id(&self) -> &Arc<str> {
