@@ -101,7 +101,7 @@ impl DiskFile {
 
     /// A file that is not to be changed.
     pub(super) fn open_to_read(path: &Path) -> io::Result<Self> {
-        File::open(path).map(Self)
+        Self::opened(OpenOptions::new().read(true), path)
     }
 
     pub(super) fn length(&self) -> io::Result<u64> {
