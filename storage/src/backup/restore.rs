@@ -1,17 +1,19 @@
 //! Makes a store of a backup.
 //!
 //! Promises: nothing is written unless the manifest is sound and every file it names is there in
-//! its size; nothing that was there before is touched. What makes tables readable comes last, so a
-//! server does not start on half a store.
+//! its size; nothing that is there is written over, even if something else begins to write; no server
+//! starts on the log folder meanwhile. What makes tables readable comes last, so a server does not
+//! start on half a store either.
 
 use super::manifest::{BackedUpTable, Entry, Manifest};
 use super::{BackupPlace, MANIFEST, Progress, STORE, path, read};
 use crate::error::{ErrorKind, StorageError};
 use crate::handle::StorageOptions;
+use crate::log::Folder;
 use crate::store::{DurableLocal, is_there, open_store, store_error};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{Error, ObjectStore, PutMode, PutPayload};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path as FilePath;
@@ -54,6 +56,8 @@ pub async fn restore(
         return Err(not_empty("the store at its URL"));
     }
     let log = into.data_dir.join("log");
+    // Until all is there, no server may start on it.
+    let _held = Folder::lock(&log)?;
     let log = manifest.log.is_some().then(|| DurableLocal::open(&log)).transpose();
     let log = log.map_err(|error| {
         StorageError::because(ErrorKind::Retry, "the log folder cannot be made", error)
@@ -144,8 +148,14 @@ impl Restoring<'_> {
             ));
         }
         let (to, place) = self.place(&entry.path)?;
-        let put = to.put(&place, PutPayload::from(content)).await;
-        put.map_err(|e| store_error(format!("{place} was not restored"), e))?;
+        let put = to.put_opts(&place, PutPayload::from(content), PutMode::Create.into()).await;
+        put.map_err(|error| match error {
+            Error::AlreadyExists { .. } => StorageError::rejected(format!(
+                "{place} is there already, so something else writes to the store: stop it, remove \
+                 what is there, and restore anew"
+            )),
+            error => store_error(format!("{place} was not restored"), error),
+        })?;
         self.done += entry.bytes;
         (self.progress)(self.done, self.total);
         Ok(())

@@ -14,7 +14,7 @@ const DIGITS: usize = 20;
 
 /// The folder of one log, held against other processes until it is dropped.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     /// `None` where another process writes the log, and this one only looks.
     lock: Option<File>,
@@ -22,7 +22,7 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes the folder where it is missing and locks it.
-    pub(super) fn lock(path: &Path) -> Result<Self, StorageError> {
+    pub(crate) fn lock(path: &Path) -> Result<Self, StorageError> {
         let failed = |error| {
             let what = format!("the log folder {} cannot be opened", path.display());
             StorageError::because(ErrorKind::Retry, what, error)

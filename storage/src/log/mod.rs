@@ -35,7 +35,7 @@ use crate::error::{ErrorKind, StorageError};
 use crate::model::{Batch, Layout, Position, ProducerId, Sequence};
 use bytes::Bytes;
 use disk::Failed;
-use folder::Folder;
+pub(crate) use folder::Folder;
 use format::Header;
 use group::Plan;
 use layouts::LayoutTable;
