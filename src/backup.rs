@@ -38,6 +38,10 @@ pub struct BackupOptions {
     #[arg(value_name = "TARGET")]
     target: String,
 
+    /// Write over a backup of another store, or one that has more than this store has
+    #[arg(long)]
+    replace: bool,
+
     #[command(flatten)]
     place: PlaceOptions,
 
@@ -65,7 +69,7 @@ pub async fn run_backup(options: BackupOptions) -> Result<(), Failure> {
     let settings = options.server.configuration()?.storage_options_of_a_store()?;
     let target = options.place.place(&options.target)?;
     let bar = progress::bytes("copying", 1);
-    let report = backup(&settings, &target, &mut |done, total| {
+    let report = backup(&settings, &target, options.replace, &mut |done, total| {
         bar.set_length(total.max(1));
         bar.set_position(done);
     })

@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int16Type, TimestampMicrosecondType};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SECOND: i64 = 1_000_000;
@@ -21,6 +21,20 @@ const BATCH: i64 = 70;
 pub(crate) const BATCHES: u64 = 80;
 /// One of them is late, and has no keys of its own.
 const LATE: u64 = 61;
+
+/// Every file below a folder and its bytes.
+pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
 
 pub(crate) fn options(dir: &Path) -> StorageOptions {
     let maintenance = MaintenanceOptions {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Storage;
-use crate::testing::{append, make, options};
+use crate::testing::{append, contents, make, options};
 use arrow::array::{ArrayRef, AsArray, Int16Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::Int16Type;
@@ -10,7 +10,6 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -22,20 +21,6 @@ async fn store() -> TempDir {
     let dir = TempDir::new().unwrap();
     make(dir.path()).await;
     dir
-}
-
-/// Every file below a folder and its bytes.
-fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(contents(&path));
-        } else {
-            found.insert(path.clone(), std::fs::read(&path).unwrap());
-        }
-    }
-    found
 }
 
 /// The first file of a table whose name has `part`.

@@ -5,7 +5,7 @@
 //! copy     data files first, then the logs that name them; what is at the target already stays
 //! again    where a file was deleted meanwhile, the family from its newest versions, some times
 //! log      where no server writes it, whole segments, up to their last group
-//! finish   the manifest, and then what an older manifest named and this one does not goes
+//! finish   the manifest, and then what it does not name goes, where there was one before
 //! ```
 
 use super::manifest::{BackedUpTable, Entry, Manifest};
@@ -21,9 +21,13 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::collections::{HashMap, HashSet};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use url::Url;
 use uuid::Uuid;
 
+/// How the folder of a log begins, before an id.
+const LOG: &str = "log-";
 /// How often a family is pinned anew.
 const ATTEMPTS: usize = 10;
 
@@ -43,15 +47,16 @@ pub struct BackupReport {
 
 /// Copies the store of these options to `target`. A server may run meanwhile; where none does,
 /// none can be started until the backup is made.
+///
+/// A backup at the target that has a table which this store lacks, or has in an older version, is
+/// `replace`d on demand alone.
 pub async fn backup(
     store: &StorageOptions,
     target: &BackupPlace,
+    replace: bool,
     progress: Progress<'_>,
 ) -> Result<BackupReport, StorageError> {
-    if target.url == store.store_url {
-        let text = "the store cannot be its own backup: name another place";
-        return Err(StorageError::rejected(text));
-    }
+    check_apart(store, &target.url)?;
     if !is_there(&store.store_url) {
         return Err(StorageError::rejected(format!(
             "there is no store at {}: name the data folder of a server",
@@ -65,7 +70,39 @@ pub async fn backup(
         .map_err(|e| StorageError::because(ErrorKind::Internal, "the log was not read", e))??;
     let tables = Tables::open(&store.store_url, &store.store_options)?;
     let to = open_store(&target.url, &target.options)?;
-    Making::begin(tables, to, look, progress).await?.run().await
+    Making::begin(tables, to, look, replace, progress).await?.run().await
+}
+
+/// The target neither contains nor lies within what is backed up.
+fn check_apart(store: &StorageOptions, target: &Url) -> Result<(), StorageError> {
+    let refused = |own: &dyn std::fmt::Display| {
+        Err(StorageError::rejected(format!(
+            "the target {} and {own} overlap, and a store cannot be its own backup: name another \
+             place",
+            target.path()
+        )))
+    };
+    if *target == store.store_url {
+        return refused(&"the store");
+    }
+    let folder = |url: &Url| url.to_file_path().ok().filter(|_| url.scheme() == "file");
+    let Some(to) = folder(target).map(|to| real(&to)) else { return Ok(()) };
+    for own in [Some(store.data_dir.clone()), folder(&store.store_url)].into_iter().flatten() {
+        let own = real(&own);
+        if to.starts_with(&own) || own.starts_with(&to) {
+            return refused(&own.display());
+        }
+    }
+    Ok(())
+}
+
+/// A folder without links, as far as it is there.
+fn real(folder: &FilePath) -> PathBuf {
+    let known = folder.ancestors().find_map(|above| {
+        let rest = folder.strip_prefix(above).ok()?;
+        Some(above.canonicalize().ok()?.join(rest))
+    });
+    known.unwrap_or_else(|| folder.to_owned())
 }
 
 struct Making<'a> {
@@ -78,6 +115,7 @@ struct Making<'a> {
     before: Option<Manifest>,
     /// The checksums that it tells, by path.
     known: HashMap<String, (u64, u32)>,
+    replace: bool,
     progress: Progress<'a>,
     done: u64,
     total: u64,
@@ -107,6 +145,7 @@ impl<'a> Making<'a> {
         tables: Tables,
         to: Arc<dyn ObjectStore>,
         look: Option<Look>,
+        replace: bool,
         progress: Progress<'a>,
     ) -> Result<Self, StorageError> {
         if let Some(damage) = look.as_ref().and_then(|look| look.damage.as_ref()) {
@@ -114,7 +153,15 @@ impl<'a> Making<'a> {
             return Err(StorageError::new(damage.kind(), text));
         }
         let before = read(&*to, &path(MANIFEST)?).await?;
-        let before = before.and_then(|bytes| Manifest::decode(&bytes).ok());
+        let before = match before.map(|bytes| Manifest::decode(&bytes)).transpose() {
+            Err(_) if replace => None,
+            Err(error) => {
+                let text = "the target has a backup that cannot be read: name another place, or \
+                            give --replace to write over it";
+                return Err(StorageError::because(error.kind(), text, error));
+            }
+            Ok(before) => before,
+        };
         let listed = to.list(None).map_ok(|entry| (entry.location, entry.size)).try_collect().await;
         let there = listed.map_err(|e| store_error("the target cannot be listed", e))?;
         let files = before.iter().flat_map(|manifest| &manifest.files);
@@ -126,6 +173,7 @@ impl<'a> Making<'a> {
             there,
             before,
             known,
+            replace,
             progress,
             done: 0,
             total: 0,
@@ -136,6 +184,7 @@ impl<'a> Making<'a> {
 
     async fn run(mut self) -> Result<BackupReport, StorageError> {
         let names = self.tables.names().await?;
+        self.check_names(&names)?;
         let (mut tables, mut files) = (Vec::new(), Vec::new());
         for family in families(&names, &[])? {
             let (own, copied) = self.family(&family).await?;
@@ -154,7 +203,9 @@ impl<'a> Making<'a> {
         let kept: HashSet<String> = files.iter().map(|file| file.path.clone()).collect();
         let manifest = Manifest::new(tables, log, files).encode()?;
         self.put(&path(MANIFEST)?, manifest.into()).await?;
-        forget(&*self.to, self.before.as_ref(), &kept).await?;
+        if self.before.is_some() {
+            forget(&*self.to, self.there.keys(), &kept).await?;
+        }
         Ok(report)
     }
 
@@ -184,7 +235,7 @@ impl<'a> Making<'a> {
         let mut pinned = Vec::new();
         for name in family.tiers.iter().map(|(_, name)| name).chain([&family.name]) {
             let (table, listed) = self.tables.inspect(name).await?;
-            self.check_id(name, &table)?;
+            self.check_table(name, &table)?;
             self.total += listed.iter().map(|listed| listed.file.bytes).sum::<u64>();
             pinned.push((table, listed));
         }
@@ -208,15 +259,37 @@ impl<'a> Making<'a> {
         Ok(Outcome::Copied(tables, files))
     }
 
-    fn check_id(&self, name: &str, table: &Table) -> Result<(), StorageError> {
-        let before = self.before.iter().flat_map(|manifest| &manifest.tables);
-        match before.into_iter().find(|known| known.name == name && known.id != **table.id()) {
+    /// The store still has every table of the backup at the target.
+    fn check_names(&self, names: &[String]) -> Result<(), StorageError> {
+        let mut before = self.before.iter().flat_map(|manifest| &manifest.tables);
+        match before.find(|known| !names.contains(&known.name)) {
+            Some(lost) => self.refuse(&lost.name, "which this store does not have"),
             None => Ok(()),
-            Some(_) => Err(StorageError::rejected(format!(
-                "the target has a backup of another store, with another table {name}: name a place \
-                 of its own for this one"
-            ))),
         }
+    }
+
+    /// The table is the one of the backup at the target, and no older than there.
+    fn check_table(&self, name: &str, table: &Table) -> Result<(), StorageError> {
+        let mut before = self.before.iter().flat_map(|manifest| &manifest.tables);
+        let Some(known) = before.find(|known| known.name == name) else { return Ok(()) };
+        if known.id != **table.id() {
+            return self.refuse(name, "which in this store is another table of that name");
+        }
+        if known.version > table.version() {
+            return self.refuse(name, "which in this store is at an older version");
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, table: &str, why: &str) -> Result<(), StorageError> {
+        if self.replace {
+            return Ok(());
+        }
+        Err(StorageError::rejected(format!(
+            "the target has a backup with table {table}, {why}: the store is another one, or has \
+             lost something (warpline check). Name a place of its own for this backup, or give \
+             --replace to lose the one that is there"
+        )))
     }
 
     /// The files that make the table's version readable; `None` where they are not all there.
@@ -286,7 +359,7 @@ impl<'a> Making<'a> {
         let Some(look) = self.look.take().filter(|look| !look.is_written()) else {
             return Ok(None);
         };
-        let folder = format!("log-{}", Uuid::new_v4().simple());
+        let folder = format!("{LOG}{}", Uuid::new_v4().simple());
         for (number, segment) in look.segments.iter().enumerate() {
             let (name, bytes) = look.bytes_of(segment).map_err(|error| {
                 StorageError::because(ErrorKind::Retry, "a log segment was not read", error)
@@ -321,18 +394,14 @@ async fn about(table: &Table, incarnation: Option<Uuid>) -> Result<BackedUpTable
     })
 }
 
-/// Deletes what an older backup had and this one does not.
+/// Deletes what older backups and runs that were broken off have left, of what is `there`.
 async fn forget(
     to: &dyn ObjectStore,
-    before: Option<&Manifest>,
+    there: impl Iterator<Item = &Path>,
     kept: &HashSet<String>,
 ) -> Result<(), StorageError> {
-    let before = before.into_iter().flat_map(|manifest| &manifest.files);
-    let gone: Vec<_> = before
-        .filter(|file| !kept.contains(&file.path))
-        .filter_map(|file| path(&file.path).ok())
-        .map(Ok)
-        .collect();
+    let gone = there.filter(|path| is_ours(path) && !kept.contains(path.as_ref()));
+    let gone: Vec<_> = gone.cloned().map(Ok).collect();
     let mut deleted = to.delete_stream(futures::stream::iter(gone).boxed());
     while let Some(one) = deleted.next().await {
         match one {
@@ -341,4 +410,11 @@ async fn forget(
         }
     }
     Ok(())
+}
+
+/// Whether a path of the target is in a folder that backups alone write to.
+fn is_ours(path: &Path) -> bool {
+    let Some((folder, _)) = path.as_ref().split_once('/') else { return false };
+    let log = |id: &str| id.len() == 32 && Uuid::try_parse(id).is_ok();
+    folder == STORE || folder.strip_prefix(LOG).is_some_and(log)
 }

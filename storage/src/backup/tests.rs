@@ -3,7 +3,7 @@
 use super::manifest::Manifest;
 use super::*;
 use crate::audit::{AuditOptions, audit};
-use crate::testing::{self, BATCHES, append, assert_rows, make, producer};
+use crate::testing::{self, BATCHES, append, assert_rows, contents, make, producer};
 use crate::{Storage, StorageOptions};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,15 @@ fn place(dir: &FilePath) -> BackupPlace {
 }
 
 async fn back_up(from: &FilePath, to: &FilePath) -> BackupReport {
-    backup(&testing::options(from), &place(to), &mut |_, _| ()).await.unwrap()
+    try_back_up(from, to, false).await.unwrap()
+}
+
+async fn try_back_up(
+    from: &FilePath,
+    to: &FilePath,
+    replace: bool,
+) -> Result<BackupReport, StorageError> {
+    backup(&testing::options(from), &place(to), replace, &mut |_, _| ()).await
 }
 
 async fn bring_back(from: &FilePath, to: &FilePath) -> Result<RestoreReport, StorageError> {
@@ -153,15 +161,8 @@ async fn what_is_at_the_target_is_not_copied_again_and_what_is_gone_goes() {
     storage.close().await.unwrap();
     let second = back_up(&folders.data(), &folders.backup()).await;
     assert!(second.tables.iter().all(|table| table.files == 1), "{second:?}");
-    let mut files = Vec::new();
-    let mut folders_left = vec![folders.backup().join(STORE)];
-    while let Some(folder) = folders_left.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() { folders_left.push(path) } else { files.push(path) }
-        }
-    }
-    let parquet = files.iter().filter(|file| file.extension().unwrap() == "parquet").count();
+    let files = contents(&folders.backup().join(STORE)).into_keys();
+    let parquet = files.filter(|file| file.extension().unwrap() == "parquet").count();
     assert_eq!(parquet, second.tables.len(), "files that were merged are gone");
     bring_back(&folders.backup(), &folders.restored()).await.unwrap();
     assert_clean(&folders.restored()).await;
@@ -214,9 +215,92 @@ async fn nothing_is_restored_over_or_backed_up_onto_something_else() {
     assert!(error.to_string().contains("not empty"), "{error}");
     let other = folders.root.path().join("other");
     make(&other).await;
-    let failed = backup(&testing::options(&other), &place(&folders.backup()), &mut |_, _| ()).await;
-    assert!(failed.unwrap_err().to_string().contains("another store"));
-    let own = place(&folders.data().join("store"));
-    let failed = backup(&testing::options(&folders.data()), &own, &mut |_, _| ()).await;
-    assert!(failed.unwrap_err().to_string().contains("its own backup"));
+    let failed = try_back_up(&other, &folders.backup(), false).await;
+    assert!(failed.unwrap_err().to_string().contains("--replace"));
+    let data = folders.data();
+    std::os::unix::fs::symlink(&data, folders.root.path().join("link")).unwrap();
+    for own in ["data/store", "data/store/gpu", "data/new/er", "data", "link/new", "."] {
+        let error = try_back_up(&data, &folders.root.path().join(own), true).await.unwrap_err();
+        assert!(error.to_string().contains("its own backup"), "{own}: {error}");
+    }
+    assert!(!data.join("new").exists(), "nothing is made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_backup_is_kept_from_a_store_that_has_lost_something() {
+    let folders = Folders::new();
+    let (data, target) = (folders.data(), folders.backup());
+    make(&data).await;
+    back_up(&data, &target).await;
+    let good = contents(&target);
+    let refused = async |wanted: &str| {
+        let error = try_back_up(&data, &target, false).await.unwrap_err().to_string();
+        assert!(error.contains(wanted) && error.contains("--replace"), "{error}");
+        assert!(contents(&target) == good, "the backup was changed");
+    };
+    let hours = data.join("store/gpu_1h");
+    std::fs::rename(&hours, folders.root.path().join("hours")).unwrap();
+    refused("gpu_1h, which this store does not have").await;
+    std::fs::rename(folders.root.path().join("hours"), &hours).unwrap();
+    let log = std::fs::read_dir(hours.join("_delta_log")).unwrap();
+    std::fs::remove_file(log.map(|entry| entry.unwrap().path()).max().unwrap()).unwrap();
+    refused("gpu_1h, which in this store is at an older version").await;
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::create_dir_all(data.join("store")).unwrap();
+    refused("which this store does not have").await;
+    make(&data).await;
+    refused("which in this store is another table").await;
+
+    let last = try_back_up(&data, &target, true).await.unwrap();
+    let named = contents(&target).len() as u64;
+    assert_eq!(named, last.files + 1, "the manifest and what it names");
+    std::fs::write(target.join(MANIFEST), "no JSON").unwrap();
+    let error = try_back_up(&data, &target, false).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be read"), "{error}");
+    try_back_up(&data, &target, true).await.unwrap();
+    bring_back(&target, &folders.restored()).await.unwrap();
+    assert_clean(&folders.restored()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_that_were_broken_off_have_left_goes() {
+    let folders = Folders::new();
+    let target = folders.backup();
+    make(&folders.data()).await;
+    let log = format!("log-{}/1.log", uuid::Uuid::new_v4().simple());
+    let (ours, others) = (["store/gpu/left.parquet", &log], ["notes.txt", "log-book/1.log"]);
+    for left in ours.iter().chain(&others) {
+        let left = target.join(left);
+        std::fs::create_dir_all(left.parent().unwrap()).unwrap();
+        std::fs::write(left, "left").unwrap();
+    }
+    let there = |paths: &[&str]| paths.iter().filter(|path| target.join(path).exists()).count();
+    back_up(&folders.data(), &target).await;
+    assert_eq!((there(&ours), there(&others)), (2, 2), "the target was not known to be a backup");
+    back_up(&folders.data(), &target).await;
+    assert_eq!((there(&ours), there(&others)), (0, 2));
+    bring_back(&target, &folders.restored()).await.unwrap();
+    assert_clean(&folders.restored()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_gets_in_between_while_a_store_is_restored() {
+    let folders = Folders::new();
+    make(&folders.data()).await;
+    back_up(&folders.data(), &folders.backup()).await;
+    let begun = folders.restored().join("store/gpu/_delta_log/00000000000000000000.json");
+    let mut heard = 0;
+    let mut meanwhile = |_, _| {
+        heard += 1;
+        let held = crate::log::Folder::lock(&folders.restored().join("log"));
+        assert_eq!(held.unwrap_err().kind(), ErrorKind::Fenced);
+        std::fs::create_dir_all(begun.parent().unwrap()).unwrap();
+        std::fs::write(&begun, "of another").unwrap();
+    };
+    let into = testing::options(&folders.restored());
+    let restored = restore(&place(&folders.backup()), &into, &mut meanwhile).await;
+    let error = restored.unwrap_err().to_string();
+    assert!(error.contains("something else writes"), "{error}");
+    assert!(heard > 0);
+    assert_eq!(std::fs::read_to_string(&begun).unwrap(), "of another");
 }
