@@ -1,7 +1,7 @@
 //! `check`: verifies a store, its server on or off, and changes nothing.
 //!
 //! Promises: 0 where nothing was found, 1 where something was, 2 where the store could not be
-//! looked at; each finding names its place and what to do.
+//! looked at to the end; each finding names its place and what to do.
 
 use crate::serve::ServeOptions;
 use crate::{Failure, progress};
@@ -38,13 +38,16 @@ pub struct CheckOptions {
 /// Verifies, prints what was found, and says by the exit status whether anything was.
 pub async fn run(options: CheckOptions) -> ExitCode {
     match look(&options).await {
+        Ok(AuditReport { broken_off: Some(error), .. }) => unfinished(&error),
         Ok(report) if report.findings.is_empty() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
-        Err(failure) => {
-            eprintln!("warpline: {failure}");
-            ExitCode::from(2)
-        }
+        Err(failure) => unfinished(&failure),
     }
+}
+
+fn unfinished(why: &impl std::fmt::Display) -> ExitCode {
+    eprintln!("warpline: {why}");
+    ExitCode::from(2)
 }
 
 async fn look(options: &CheckOptions) -> Result<AuditReport, Failure> {
@@ -64,13 +67,16 @@ async fn look(options: &CheckOptions) -> Result<AuditReport, Failure> {
 }
 
 fn write(report: &AuditReport, out: &mut impl Write) -> std::io::Result<()> {
-    let AuditReport { tables, files, rows, bytes, rollup_rows, batches, findings, left_out } =
-        report;
+    let AuditReport { tables, files, rows, bytes, rollup_rows, batches, .. } = report;
+    let AuditReport { findings, left_out, broken_off, .. } = report;
     let megabytes = bytes / 1_000_000;
     writeln!(out, "{tables} tables, {files} files, {rows} rows, {megabytes} MB verified")?;
     writeln!(out, "{rollup_rows} rows of rollups compared, {batches} batches of the log read")?;
     for what in left_out {
         writeln!(out, "left out: {what}")?;
+    }
+    if broken_off.is_some() {
+        writeln!(out, "it was broken off: what follows is not all")?;
     }
     if findings.is_empty() {
         return writeln!(out, "nothing was found");

@@ -6,39 +6,39 @@
 
 use super::FindingKind;
 use super::bounds::false_claims;
-use crate::error::{ErrorKind, StorageError};
+use crate::error::StorageError;
 use crate::model::TableSchema;
 use crate::rules::FOREIGN;
 use crate::store::store_error;
 use crate::table::{Groups, Listed, Seen};
 use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
 
 /// Something wrong with the file.
 pub(super) type Problem = (FindingKind, String);
 
-/// What is wrong with a file that is there and has the right size. An error says that the store
-/// did not answer.
+/// What is wrong with a file that was there and had the right size; `None` where it was deleted
+/// since.
 pub(super) async fn problems(
     store: Arc<dyn ObjectStore>,
     listed: Listed,
     schema: Arc<TableSchema>,
     quick: bool,
-) -> Result<Vec<Problem>, StorageError> {
+) -> Option<Vec<Problem>> {
     let path = listed.file.path.clone();
     // Decoders meet bytes that nobody meant: one that panics says the same as one that fails.
-    let work = tokio::spawn(async move {
-        match look(&store, &listed, &schema, quick).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
-                Ok(vec![(FindingKind::Unreadable, error.to_string())])
-            }
-            answer => answer,
-        }
-    });
-    work.await.unwrap_or_else(|gone| {
-        Ok(vec![(FindingKind::Unreadable, format!("{path} cannot be decoded: {gone}"))])
-    })
+    let from = store.clone();
+    let work = tokio::spawn(async move { look(&from, &listed, &schema, quick).await });
+    let why = match work.await {
+        Ok(Ok(problems)) => return Some(problems),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("{path} cannot be decoded: {panic}"),
+    };
+    match store.head(&path).await {
+        Err(Error::NotFound { .. }) => None,
+        _ => Some(vec![(FindingKind::Unreadable, why)]),
+    }
 }
 
 async fn look(

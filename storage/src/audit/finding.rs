@@ -22,7 +22,7 @@ pub enum FindingKind {
     Size,
     /// A file has other bytes than were written.
     Checksum,
-    /// A file's footer or pages cannot be decoded.
+    /// A file cannot be read, or its footer or pages not be decoded.
     Unreadable,
     /// Rows of a file are not sorted by identity, then time, each key once.
     Order,
@@ -52,8 +52,9 @@ impl FindingKind {
                 "restore the table from a backup; its data files are not touched by that"
             }
             Self::Missing | Self::Size | Self::Checksum | Self::Unreadable => {
-                "put the file back from a backup, under its name; the server can stay on. Until \
-                 then statements that need it fail or are wrong"
+                "where the disk or the store did not give it, see to that and look again. Else put \
+                 the file back from a backup, under its name; the server can stay on. Until then \
+                 statements that need it fail or are wrong"
             }
             Self::Order | Self::Statistics => {
                 "another program has changed the file or its entry: put both back from a backup"
@@ -63,8 +64,9 @@ impl FindingKind {
                  commit, so another program has, or there is a fault in Warpline"
             }
             Self::Rollup => {
-                "stop the server, move the rollup's folder away and start: it is computed anew from \
-                 the rows that are kept. Take days older than those from a backup"
+                "take the rollup's folder from a backup, with the server stopped. Without one, move \
+                 it away and start: it is computed anew from the raw rows that are kept, but the \
+                 days that raw rows no longer have are lost with the folder, so keep it"
             }
             Self::Log => {
                 "put the segment back from a backup, or move the log folder away: rows that only \

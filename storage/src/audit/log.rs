@@ -1,7 +1,7 @@
 //! The write-ahead log: every record's checksum, positions without holes, sequences that rise, and
 //! that it goes on where the tables end.
 
-use super::{Audit, Covered, FindingKind};
+use super::{Audit, FindingKind};
 use crate::error::{ErrorKind, StorageError};
 use crate::log::Look;
 use crate::table::Tables;
@@ -9,13 +9,11 @@ use std::path::Path;
 use uuid::Uuid;
 
 impl Audit<'_> {
-    /// `tables` where all of them are looked at, which have `covered` so much of which log.
+    /// `tables` where they are to be held against the log.
     pub(super) async fn log(
         &mut self,
         dir: &Path,
         tables: Option<&Tables>,
-        names: &[String],
-        covered: &Covered,
     ) -> Result<(), StorageError> {
         let folder = dir.to_owned();
         let looking = tokio::task::spawn_blocking(move || Look::at(&folder, |_| ()));
@@ -42,43 +40,37 @@ impl Audit<'_> {
             self.find(FindingKind::LogTail, dir.display().to_string(), found);
         }
         match (look.incarnation, tables) {
-            (Some(incarnation), Some(tables)) => {
-                self.positions(&look, incarnation, tables, names, covered).await
-            }
+            (Some(incarnation), Some(tables)) => self.positions(&look, incarnation, tables).await,
             _ => Ok(()),
         }
     }
 
+    /// What tables cover is asked now: flushes since the tables were looked at have moved it, and
+    /// have had segments deleted.
     async fn positions(
         &mut self,
         look: &Look,
         incarnation: Uuid,
         tables: &Tables,
-        names: &[String],
-        covered: &Covered,
     ) -> Result<(), StorageError> {
-        let mut most = 0;
-        for name in names {
-            let known = covered.get(&(name.clone(), incarnation)).copied();
-            let until = match known {
-                Some(until) => Some(until),
-                None => match tables.open_table(name).await {
-                    Ok(table) => table.look_up_covered(incarnation).await?,
-                    // It was found already that the table cannot be read.
-                    Err(_) => continue,
-                },
+        let (mut most, mut all) = (0, true);
+        for name in tables.names().await? {
+            let Ok(table) = tables.open_table(&name).await else {
+                self.leave_out(format!("whether {name} and the log meet: it cannot be read"));
+                all = false;
+                continue;
             };
-            let until = until.unwrap_or(0);
+            let until = table.look_up_covered(incarnation).await?.unwrap_or(0);
             most = most.max(until);
             if until > look.end && !look.is_written() {
                 let found = format!(
                     "it covers log {incarnation} up to position {until}, but the log ends at {}",
                     look.end
                 );
-                self.find(FindingKind::LogPosition, name.as_str(), found);
+                self.find(FindingKind::LogPosition, name, found);
             }
         }
-        if most + 1 < look.first() {
+        if all && most + 1 < look.first() {
             let found = format!(
                 "log {incarnation} begins at position {}, and no table covers it past {most}: the \
                  segments between are missing",

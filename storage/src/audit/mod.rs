@@ -28,9 +28,8 @@ use crate::handle::StorageOptions;
 use crate::rollup::{TIERS, Tier};
 use crate::store::is_there;
 use crate::table::{Listed, Table, Tables};
-use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// What is to be verified.
 #[derive(Clone, Debug, Default)]
@@ -55,12 +54,15 @@ pub struct AuditReport {
     pub findings: Vec<Finding>,
     /// What was not looked at, and why.
     pub left_out: Vec<String>,
+    /// Why it did not come to its end; the findings are those before.
+    pub broken_off: Option<StorageError>,
 }
 
 /// Hears how many bytes were read, of how many that are known so far.
 type Progress<'a> = &'a mut (dyn FnMut(u64, u64) + Send);
 
-/// Verifies the store of these options. An error says that it could not be looked at.
+/// Verifies the store of these options. An error says that it could not be looked at, or not to
+/// the end, and that nothing was found until then.
 pub async fn audit(
     store: &StorageOptions,
     options: &AuditOptions,
@@ -83,22 +85,18 @@ pub async fn audit(
     let families = families(&names, &options.tables)?;
     let report = AuditReport::default();
     let mut audit = Audit { report, quick: options.quick, progress, done: 0, total: 0 };
-    let mut covered = Covered::default();
-    if let Some(tables) = &tables {
-        for family in &families {
-            audit.family(tables, family, &mut covered).await?;
-        }
-    }
     if options.quick {
         audit.leave_out("rows: --quick decodes none, so order, keys and rollups were not verified");
     }
     let all = options.tables.is_empty();
-    audit.log(&log, tables.as_ref().filter(|_| all), &names, &covered).await?;
+    let looked = audit.look(tables.as_ref(), &families, &log, all).await;
+    if audit.report.findings.is_empty() {
+        looked?;
+    } else {
+        audit.report.broken_off = looked.err();
+    }
     Ok(audit.report)
 }
-
-/// By table and log: up to which position the table says that it has the rows.
-type Covered = HashMap<(String, Uuid), u64>;
 
 struct Audit<'a> {
     report: AuditReport,
@@ -150,12 +148,23 @@ pub(crate) fn families(names: &[String], wanted: &[String]) -> Result<Vec<Family
 }
 
 impl Audit<'_> {
-    async fn family(
+    /// Tables, then the log; whether the two meet, where it is `all` tables.
+    async fn look(
         &mut self,
-        tables: &Tables,
-        family: &Family,
-        covered: &mut Covered,
+        tables: Option<&Tables>,
+        families: &[Family],
+        log: &Path,
+        all: bool,
     ) -> Result<(), StorageError> {
+        if let Some(tables) = tables {
+            for family in families {
+                self.family(tables, family).await?;
+            }
+        }
+        self.log(log, tables.filter(|_| all)).await
+    }
+
+    async fn family(&mut self, tables: &Tables, family: &Family) -> Result<(), StorageError> {
         let mut tiers = Vec::new();
         for (tier, name) in &family.tiers {
             tiers.extend(self.open(tables, name).await.map(|opened| (*tier, opened)));
@@ -164,9 +173,9 @@ impl Audit<'_> {
             self.leave_out(format!("rollups of {}: it cannot be read", family.name));
             return Ok(());
         };
-        let mut sound = self.table(tables, &raw, covered).await?;
+        let mut sound = self.table(tables, &raw).await?;
         for (_, tier) in &tiers {
-            sound &= self.table(tables, tier, covered).await?;
+            sound &= self.table(tables, tier).await?;
         }
         if self.quick || tiers.is_empty() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! One table: each of its files, and what they must be to each other.
 
 use super::file::problems;
-use super::{Audit, Covered, FindingKind, Opened, has_moved, keys};
+use super::{Audit, FindingKind, Opened, has_moved, keys};
 use crate::error::StorageError;
 use crate::rules::{Broken, check_table};
 use crate::snapshot::{DataFile, Level};
@@ -23,12 +23,11 @@ impl Audit<'_> {
         &mut self,
         tables: &Tables,
         opened: &Opened,
-        covered: &mut Covered,
     ) -> Result<bool, StorageError> {
         self.report.tables += 1;
         let sound = self.files(tables, opened).await?;
         self.invariants(opened);
-        self.coverage(opened, covered);
+        self.coverage(opened);
         if self.quick {
             return Ok(sound);
         }
@@ -82,11 +81,9 @@ impl Audit<'_> {
                     let found = format!("it has {own} bytes, its commit says {bytes}");
                     self.find(FindingKind::Size, path.as_ref(), found);
                 }
-                None => gone.push(path),
+                None => gone.push(path.clone()),
             }
         }
-        sound &= gone.is_empty();
-        self.missing(tables, opened, &gone).await?;
         let (store, schema) = (tables.store(), opened.table.schema());
         let quick = self.quick;
         let looking = futures::stream::iter(whole).map(|listed: Listed| async move {
@@ -96,24 +93,21 @@ impl Audit<'_> {
         let mut looking = looking.buffered(AT_ONCE);
         while let Some((file, found)) = looking.next().await {
             match found {
-                Ok(found) => {
+                Some(found) => {
                     sound &= found.is_empty();
                     for (kind, text) in found {
                         self.find(kind, file.path.as_ref(), text);
                     }
                 }
-                Err(error) => {
-                    sound = false;
-                    let what = format!("{}: {error}", file.path);
-                    self.lost(tables, opened, what, error).await?;
-                }
+                None => gone.push(file.path.clone()),
             }
             self.report.files += 1;
             self.report.rows += file.rows;
             self.report.bytes += file.bytes;
             self.read(file.bytes);
         }
-        Ok(sound)
+        self.missing(tables, opened, &gone).await?;
+        Ok(sound && gone.is_empty())
     }
 
     /// Files that the table has still, and that are not there.
@@ -121,7 +115,7 @@ impl Audit<'_> {
         &mut self,
         tables: &Tables,
         opened: &Opened,
-        gone: &[&Path],
+        gone: &[Path],
     ) -> Result<(), StorageError> {
         if gone.is_empty() {
             return Ok(());
@@ -149,14 +143,8 @@ impl Audit<'_> {
 
     /// Flushes of one log cover its positions one after another, and what they have the table
     /// says it covers.
-    fn coverage(&mut self, opened: &Opened, covered: &mut Covered) {
+    fn coverage(&mut self, opened: &Opened) {
         let mut flushes: BTreeMap<Uuid, BTreeMap<u64, (u64, u64)>> = BTreeMap::new();
-        let writers: HashSet<Uuid> = opened.listed.iter().map(|l| l.file.writer).collect();
-        for writer in writers {
-            if let Some(position) = opened.table.covered(writer) {
-                covered.insert((opened.name.to_string(), writer), position);
-            }
-        }
         for listed in opened.listed.iter().filter(|l| l.file.level == Level::Flush) {
             let Some((first, last)) = listed.positions else { continue };
             let DataFile { path, writer, order, .. } = &*listed.file;

@@ -14,7 +14,16 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 async fn look(dir: &Path) -> AuditReport {
-    audit(&options(dir), &AuditOptions::default(), &mut |_, _| ()).await.unwrap()
+    look_while(dir, || ()).await
+}
+
+/// Looks, and does something when the first file has been read.
+async fn look_while(dir: &Path, change: impl FnOnce() + Send) -> AuditReport {
+    let mut change = Some(change);
+    let mut hear = |_, _| change.take().into_iter().for_each(|change| change());
+    let report = audit(&options(dir), &AuditOptions::default(), &mut hear).await.unwrap();
+    assert!(report.broken_off.is_none(), "{report:?}");
+    report
 }
 
 async fn store() -> TempDir {
@@ -359,4 +368,88 @@ async fn what_cannot_be_looked_at_is_an_error() {
     let unknown = AuditOptions { tables: vec!["cpu".into()], quick: false };
     let error = audit(&options(dir.path()), &unknown, &mut |_, _| ()).await.unwrap_err();
     assert!(error.to_string().contains("no table \"cpu\""), "{error}");
+}
+
+/// The last file of a table that is looked at, which is not open yet when the first one was read.
+async fn last_file(dir: &Path, table: &str) -> PathBuf {
+    let options = options(dir);
+    let tables = Tables::open(&options.store_url, &options.store_options).unwrap();
+    let listed = tables.inspect(table).await.unwrap().1;
+    assert!(listed.len() > 2, "{listed:?}");
+    dir.join("store").join(listed.last().unwrap().file.path.as_ref())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_goes_meanwhile_is_missing_if_the_table_has_it() {
+    let dir = store().await;
+    let file = last_file(dir.path(), "gpu").await;
+    let report = look_while(dir.path(), || std::fs::remove_file(&file).unwrap()).await;
+    assert_found(&report, FindingKind::Missing, name(&file));
+
+    let dir = store().await;
+    let file = last_file(dir.path(), "gpu").await;
+    let report = look_while(dir.path(), || {
+        wait_for(async {
+            let storage = Storage::open(options(dir.path())).await.unwrap();
+            storage.compact(|_, _| ()).await.unwrap();
+            storage.close().await.unwrap();
+        });
+        std::fs::remove_file(&file).unwrap();
+    });
+    let report = report.await;
+    assert_eq!(report.findings, []);
+    assert!(report.left_out.iter().any(|what| what.contains(name(&file))), "{report:?}");
+}
+
+fn wait_for(work: impl Future<Output = ()>) {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_disk_does_not_give_is_found_and_the_rest_is_looked_at() {
+    let dir = store().await;
+    let file = last_file(dir.path(), "gpu").await;
+    let report = look_while(dir.path(), || {
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&file, &file).unwrap();
+    });
+    let report = report.await;
+    assert_found(&report, FindingKind::Unreadable, name(&file));
+    assert!(report.tables == 3 && report.batches > 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_found_before_an_error_is_told() {
+    let dir = store().await;
+    let missing = data_file(dir.path(), "gpu", "monotone").await;
+    std::fs::remove_file(&missing).unwrap();
+    let mut change = Some(|| {
+        let loops = dir.path().join("store/gpu_1m/loop");
+        std::os::unix::fs::symlink(&loops, &loops).unwrap();
+        let loops = dir.path().join("store/gpu_1h/loop");
+        std::os::unix::fs::symlink(&loops, &loops).unwrap();
+    });
+    let mut hear = |_, _| change.take().into_iter().for_each(|change| change());
+    let report = audit(&options(dir.path()), &AuditOptions::default(), &mut hear).await.unwrap();
+    assert!(report.broken_off.is_some(), "{report:?}");
+    assert_found(&report, FindingKind::Missing, name(&missing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_between_tables_and_log_is_no_finding() {
+    let dir = store().await;
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let is_old = || name(&segments(dir.path())[0]) <= "00000000000000000062.log";
+    assert!(is_old());
+    let report = look_while(dir.path(), || {
+        wait_for(async {
+            storage.flush().await.unwrap();
+            while is_old() {
+                tokio::task::yield_now().await;
+            }
+        });
+    });
+    let report = report.await;
+    assert_eq!(report.findings, []);
+    storage.close().await.unwrap();
 }
