@@ -1,6 +1,6 @@
 //! The command line: what can be asked of Warpline, with examples that can be pasted.
 
-use crate::{Failure, agent, compact, demo, fields, import, serve, simulate, sql};
+use crate::{Failure, agent, backup, check, compact, demo, fields, import, serve, simulate, sql};
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -32,6 +32,9 @@ enum Command {
     Demo(demo::DemoOptions),
     Serve(serve::ServeOptions),
     Compact(compact::CompactOptions),
+    Check(check::CheckOptions),
+    Backup(backup::BackupOptions),
+    Restore(backup::RestoreOptions),
     Sql(sql::SqlOptions),
     Simulate(simulate::SimulateOptions),
     Import(import::ImportOptions),
@@ -43,7 +46,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match start(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) if is_closed_pipe(&failure) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("warpline: {failure}");
@@ -58,7 +61,7 @@ fn is_closed_pipe(failure: &Failure) -> bool {
     cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn start(cli: Cli) -> Result<(), Failure> {
+fn start(cli: Cli) -> Result<ExitCode, Failure> {
     let filter = EnvFilter::try_new(&cli.log)
         .map_err(|error| format!("--log {:?} is not usable: {error}", cli.log))?;
     tracing_subscriber::fmt()
@@ -75,17 +78,22 @@ fn start(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(dispatch(cli.command))
 }
 
-async fn dispatch(command: Command) -> Result<(), Failure> {
+/// Runs the command; only `check` says something by its exit status that is no failure.
+async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Check(options) => return Ok(check::run(options).await),
         Command::Demo(options) => demo::run(options).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Compact(options) => compact::run(options).await,
+        Command::Backup(options) => backup::run_backup(options).await,
+        Command::Restore(options) => backup::run_restore(options).await,
         Command::Sql(options) => sql::run(options).await,
         Command::Simulate(options) => simulate::run(options).await.map(drop),
         Command::Import(options) => import::run(options).await,
         Command::Agent(options) => agent::run(options).await,
         Command::Fields(options) => fields::run(&options),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! what is valid is storage's to say, what an answer is query's.
 
 pub mod agent;
+pub mod backup;
+pub mod check;
 pub mod cli;
 pub mod compact;
 pub mod config;

@@ -80,12 +80,9 @@ async fn measure(options: &CommitOptions) -> Result<(Vec<Window>, u64), Failure>
     settings.maintenance.interval = Duration::from_secs(1);
     settings.maintenance.delete_after = Duration::from_secs(10);
     let storage = Storage::open(settings).await?;
-    let layout = storage.admit(&layout()?)?.layout;
     let (mut times, mut windows) = (Vec::with_capacity(WINDOW), Vec::new());
     for commit in 1..=options.commits {
-        let blocks = vec![block(&layout, commit)?];
-        let producer = ProducerId::new("commits").ok_or("a producer has a short name")?;
-        storage.append(Batch { producer, sequence: commit, blocks }).await?;
+        append(&storage, commit).await?;
         let began = Instant::now();
         storage.flush().await?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
@@ -99,6 +96,21 @@ async fn measure(options: &CommitOptions) -> Result<(Vec<Window>, u64), Failure>
     let merges = storage.metrics().merges;
     storage.close().await?;
     Ok((windows, merges))
+}
+
+/// Sends the rows of the ten minutes of this number.
+pub(crate) async fn append(storage: &Storage, number: u64) -> Result<(), Failure> {
+    let layout = storage.admit(&layout()?)?.layout;
+    let blocks = vec![block(&layout, number)?];
+    let producer = ProducerId::new("commits").ok_or("a producer has a short name")?;
+    Ok(storage.append(Batch { producer, sequence: number.max(1), blocks }).await?)
+}
+
+/// The date so many days after the first.
+pub(crate) fn day(after: u64) -> Result<String, Failure> {
+    let first = chrono::DateTime::from_timestamp_micros(START).ok_or("a first day")?.date_naive();
+    let day = first.checked_add_days(chrono::Days::new(after)).ok_or("too many files")?;
+    Ok(day.to_string())
 }
 
 fn layout() -> Result<Layout, Failure> {

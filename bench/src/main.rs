@@ -11,6 +11,7 @@ mod http;
 mod ingest;
 mod kernel;
 mod limits;
+mod open;
 mod peers;
 mod process;
 mod queries;
@@ -37,6 +38,7 @@ Examples:
   warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench growth --days 1,7,30
   warpline-bench recovery --seconds 10,60,300
+  warpline-bench open --files 10000,100000
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
 
@@ -60,6 +62,7 @@ enum Command {
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
     Limits(limits::LimitsOptions),
+    Open(open::OpenOptions),
     Queries(Box<queries::QueryOptions>),
     Recovery(recovery::RecoveryOptions),
 }
@@ -83,6 +86,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,
         Command::Limits(options) => limits::run(options)?,
+        Command::Open(options) => open::run(options)?,
         Command::Queries(options) => queries::run(options)?,
         Command::Recovery(options) => recovery::run(options)?,
     };

@@ -141,6 +141,15 @@ impl Config {
         Ok(options)
     }
 
+    /// The same of a store that is there already: its data folder is not made.
+    pub fn storage_options_of_a_store(&self) -> Result<StorageOptions, ConfigError> {
+        if !self.server.data.is_dir() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(ConfigError::Data { path: self.server.data.clone(), source });
+        }
+        self.storage_options()
+    }
+
     /// The query room's options.
     pub fn engine_options(&self) -> EngineOptions {
         EngineOptions {

@@ -19,6 +19,8 @@
 //!    the log drop what is covered (`log::Log::truncate`).
 //! 6. A query takes one [`Snapshot`]: files of one version and a [`BufferSlice`] per table.
 
+mod audit;
+mod backup;
 mod buffer;
 mod error;
 mod flush;
@@ -38,11 +40,15 @@ mod snapshot;
 mod state;
 mod store;
 mod table;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub mod model;
 pub mod rollup;
 
+pub use audit::{AuditOptions, AuditReport, Finding, FindingKind, audit};
+pub use backup::{BackedUpTable, BackupPlace, BackupReport, RestoreReport, backup, restore};
 pub use buffer::BufferSlice;
 pub use error::{ErrorKind, StorageError};
 pub use foreign::ForeignParquet;

@@ -148,6 +148,17 @@ impl TableSnapshot {
     }
 }
 
+impl TierSnapshot {
+    /// Whether the tier has the bucket that begins at `start`, of a table whose days before
+    /// `kept_from` are gone.
+    pub(crate) fn has(&self, start: Timestamp, kept_from: Timestamp) -> bool {
+        let bucket = TimeRange { first: start, last: start.saturating_add(self.tier.width - 1) };
+        start >= kept_from
+            && bucket.last < self.until
+            && !self.dirty.iter().any(|range| range.meets(bucket))
+    }
+}
+
 /// Paths of files begin at the store's root, wherever that is: within this process it needs a
 /// name and no address.
 pub(crate) fn store_url() -> Url {

@@ -68,6 +68,11 @@ pub(crate) fn open_store(
     }
 }
 
+/// Whether there may be a store at `url`: a local folder that is not there would be made.
+pub(crate) fn is_there(url: &Url) -> bool {
+    url.scheme() != "file" || url.to_file_path().is_ok_and(|folder| folder.is_dir())
+}
+
 /// A URL without user and password, for messages.
 fn shown(url: &Url) -> String {
     let mut url = url.clone();

@@ -1,6 +1,7 @@
 //! Tests of the whole: the house's own rules, and the real binary from outside.
 
 mod audit;
+mod backup;
 mod clients;
 mod demo;
 mod house;

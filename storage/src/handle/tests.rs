@@ -481,3 +481,5 @@ async fn silent_series_hold_no_memory_of_the_buffer() {
     assert!(metrics.latest_bytes > 0);
     storage.close().await.unwrap();
 }
+
+mod format_1;

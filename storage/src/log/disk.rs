@@ -99,6 +99,11 @@ impl DiskFile {
         Ok(Self { file: options.open(path)?, path: path.to_owned() })
     }
 
+    /// A file that is not to be changed.
+    pub(super) fn open_to_read(path: &Path) -> io::Result<Self> {
+        Self::opened(OpenOptions::new().read(true), path)
+    }
+
     pub(super) fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }

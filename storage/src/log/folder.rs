@@ -14,14 +14,15 @@ const DIGITS: usize = 20;
 
 /// The folder of one log, held against other processes until it is dropped.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
-    _lock: File,
+    /// `None` where another process writes the log, and this one only looks.
+    lock: Option<File>,
 }
 
 impl Folder {
     /// Makes the folder where it is missing and locks it.
-    pub(super) fn lock(path: &Path) -> Result<Self, StorageError> {
+    pub(crate) fn lock(path: &Path) -> Result<Self, StorageError> {
         let failed = |error| {
             let what = format!("the log folder {} cannot be opened", path.display());
             StorageError::because(ErrorKind::Retry, what, error)
@@ -30,7 +31,7 @@ impl Folder {
         let file = File::options().create(true).append(true).open(path.join(LOCK));
         let lock = file.map_err(failed)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock: Some(lock) }),
             Err(Errno::WOULDBLOCK) => Err(StorageError::new(
                 ErrorKind::Fenced,
                 format!(
@@ -40,6 +41,31 @@ impl Folder {
             )),
             Err(error) => Err(failed(error.into())),
         }
+    }
+
+    /// The folder as it is, to be read: held against those who would write, unless one does.
+    pub(super) fn look(path: &Path) -> io::Result<Self> {
+        let lock = match File::open(path.join(LOCK)) {
+            Ok(lock) => lock,
+            // A log that was copied without its lock: nobody writes it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::open(path)?,
+            Err(error) => return Err(error),
+        };
+        let held = match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Some(lock),
+            Err(Errno::WOULDBLOCK) => None,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { path: path.to_owned(), lock: held })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether another process writes the log.
+    pub(super) fn is_written(&self) -> bool {
+        self.lock.is_none()
     }
 
     /// The first positions of the segments found, ascending. Other files are left alone.

@@ -5,6 +5,7 @@
 //! commit  all staged batches become one group: one write, one fdatasync; then they are durable
 //! truncate  whole segments go once the tables cover them
 //! recover   the groups come back in order, one at a time
+//! look      the same without changing anything, to verify or to copy
 //! ```
 //! Promises: after `commit` returned, its batches survive `kill -9` and power loss; each comes back
 //! once; positions rise by one and are never given out twice. After a failed write or sync the log
@@ -15,6 +16,7 @@ mod disk;
 mod folder;
 mod format;
 mod group;
+mod inspect;
 mod layouts;
 mod producers;
 mod reader;
@@ -26,13 +28,14 @@ mod tests;
 #[cfg(test)]
 pub(crate) use disk::{Step, volume};
 pub(crate) use group::{Entry, Group};
+pub(crate) use inspect::Look;
 pub(crate) use recovery::Recovery;
 
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{Batch, Layout, Position, ProducerId, Sequence};
 use bytes::Bytes;
 use disk::Failed;
-use folder::Folder;
+pub(crate) use folder::Folder;
 use format::Header;
 use group::Plan;
 use layouts::LayoutTable;

@@ -4,7 +4,6 @@
 //! allocated by a length that the file does not have.
 
 use super::disk::DiskFile;
-use super::folder::Folder;
 use super::format::{
     HEADER_BYTES, Header, HeaderError, Kind, MARK_BYTES, Malformed, Mark, RECORD_HEADER_BYTES,
     Record, seed,
@@ -59,8 +58,7 @@ pub(super) struct RawGroup {
 }
 
 impl SegmentReader {
-    pub(super) fn open(folder: &Folder, first: Position) -> io::Result<Self> {
-        let file = DiskFile::open(&folder.segment(first))?;
+    pub(super) fn new(file: DiskFile, first: Position) -> io::Result<Self> {
         let length = file.length()?;
         Ok(Self { file, first, offset: 0, start: 0, length, seed: seed(first) })
     }

@@ -11,7 +11,11 @@
 //! 3. The last whole group is written and synced again before it is handed out: its own sync may
 //!    have failed, and the kernel may hold pages for clean that the disk never took.
 //! 4. A newest segment without groups is made anew: its making may not have been finished.
+//!
+//! A log can also be read by one who only looks, while it is written or not: then nothing of it is
+//! changed, and what a server would cut is told instead.
 
+use super::disk::DiskFile;
 use super::folder::{Folder, segment_name};
 use super::format::{HEADER_BYTES, Header, Kind, Malformed};
 use super::group::{Group, Replay};
@@ -40,6 +44,27 @@ pub(crate) struct Recovery {
     waiting: VecDeque<Position>,
     replay: Replay,
     state: State,
+    looks: bool,
+    /// The segments that have been read to their end.
+    pub(super) read: Vec<ReadSegment>,
+    /// What stands at the end of the newest segment and is no group.
+    pub(super) torn: Option<TornTail>,
+}
+
+/// A segment that has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadSegment {
+    pub(crate) first: Position,
+    /// Where its last group ends.
+    pub(crate) end: u64,
+}
+
+/// A write that did not finish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TornTail {
+    pub(crate) segment: Position,
+    pub(crate) offset: u64,
+    pub(crate) what: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +76,24 @@ enum State {
 
 impl Recovery {
     pub(super) fn begin(options: &LogOptions) -> Result<Self, StorageError> {
-        let folder = Folder::lock(&options.dir)?;
-        let mut recovery = Self {
+        let mut recovery = Self::of(Folder::lock(&options.dir)?, options.segment_bytes, false)?;
+        recovery.open_next()?;
+        recovery.incarnation.get_or_insert_with(new_id);
+        Ok(recovery)
+    }
+
+    /// Reads a log without changing it.
+    pub(super) fn look(folder: Folder) -> Result<Self, StorageError> {
+        let mut recovery = Self::of(folder, 0, true)?;
+        recovery.open_next()?;
+        Ok(recovery)
+    }
+
+    fn of(folder: Folder, segment_bytes: u64, looks: bool) -> Result<Self, StorageError> {
+        Ok(Self {
             waiting: folder.segments().map_err(unreadable)?.into(),
             folder,
-            segment_bytes: options.segment_bytes,
+            segment_bytes,
             incarnation: None,
             sealed: VecDeque::new(),
             reader: None,
@@ -65,10 +103,20 @@ impl Recovery {
                 next: 1,
             },
             state: State::Reading,
-        };
-        recovery.open_next()?;
-        recovery.incarnation.get_or_insert_with(new_id);
-        Ok(recovery)
+            looks,
+            read: Vec::new(),
+            torn: None,
+        })
+    }
+
+    /// The position of the last batch that was read; 0 where there is none.
+    pub(super) fn end(&self) -> Position {
+        self.replay.next - 1
+    }
+
+    /// The log's folder, once nothing more is to be read.
+    pub(super) fn into_folder(self) -> Folder {
+        self.folder
     }
 
     /// The log's own number, drawn when it was made.
@@ -119,9 +167,11 @@ impl Recovery {
                 Ok(None) if !newest => self.open_next()?,
                 Ok(None) => {
                     let offset = reader.offset;
-                    return self.finish(offset, Malformed("zeros stand where a group was"));
+                    return self.finish(offset, None);
                 }
-                Err(Fault::Damage { offset, what }) if newest => return self.finish(offset, what),
+                Err(Fault::Damage { offset, what }) if newest => {
+                    return self.finish(offset, Some(what));
+                }
                 Err(fault) => return Err(failure(fault, reader.first)),
             }
         }
@@ -129,13 +179,21 @@ impl Recovery {
         Ok(None)
     }
 
-    /// Ends reading before what is bad at `offset` of the newest segment, if that was never
-    /// durable.
-    fn finish(&mut self, offset: u64, what: Malformed) -> Result<Option<Group>, StorageError> {
+    /// Ends reading before what is bad at `offset` of the newest segment, or before zeros, if that
+    /// was never durable. Of a segment that is being written it cannot be told.
+    fn finish(
+        &mut self,
+        offset: u64,
+        bad: Option<Malformed>,
+    ) -> Result<Option<Group>, StorageError> {
         let reader = self.reader.as_ref().expect("the newest segment is open");
-        if reader.has_mark_behind(offset).map_err(unreadable)? {
-            return Err(failure(Fault::Damage { offset, what }, reader.first));
+        let (segment, end) = (reader.first, reader.offset);
+        if !self.folder.is_written() && reader.has_mark_behind(offset).map_err(unreadable)? {
+            let what = bad.unwrap_or(Malformed("zeros stand where a group was"));
+            return Err(failure(Fault::Damage { offset, what }, segment));
         }
+        self.torn = bad.map(|Malformed(what)| TornTail { segment, offset, what });
+        self.read.push(ReadSegment { first: segment, end });
         self.state = State::Finished;
         Ok(None)
     }
@@ -143,7 +201,7 @@ impl Recovery {
     fn take(&mut self, raw: &RawGroup) -> Result<Group, StorageError> {
         let reader = self.reader.as_ref().expect("the group came from it");
         let group = decode(raw, &mut self.replay).map_err(|fault| failure(fault, reader.first))?;
-        if self.waiting.is_empty() && !reader.at_mark().map_err(unreadable)? {
+        if !self.looks && self.waiting.is_empty() && !reader.at_mark().map_err(unreadable)? {
             let file = &reader.file;
             file.write_at(&raw.bytes, raw.offset).map_err(unreadable)?;
             file.sync_file().map_err(unreadable)?;
@@ -159,18 +217,27 @@ impl Recovery {
         match self.reader.take() {
             None => self.replay.next = first,
             Some(before) if self.replay.next == first => {
+                self.read.push(ReadSegment { first: before.first, end: before.offset });
                 self.sealed.push_back(Sealed { first: before.first, bytes: before.length() });
             }
             Some(before) => return Err(self.gap(&before, first)),
         }
-        let mut reader = SegmentReader::open(&self.folder, first).map_err(unreadable)?;
+        let open = if self.looks { DiskFile::open_to_read } else { DiskFile::open };
+        let file = open(&self.folder.segment(first));
+        let reader = file.and_then(|file| SegmentReader::new(file, first));
+        let mut reader = reader.map_err(unreadable)?;
         match reader.start() {
             Ok((header, producers)) => self.check_start(&header, producers)?,
-            Err(Fault::Damage { offset, .. }) if self.may_be_unfinished(first) => {
-                if reader.has_mark_behind(offset).map_err(unreadable)? {
+            Err(Fault::Damage { offset, what: Malformed(what) })
+                if self.may_be_unfinished(first) =>
+            {
+                if !self.folder.is_written()
+                    && reader.has_mark_behind(offset).map_err(unreadable)?
+                {
                     let what = Malformed("the segment's start is damaged");
                     return Err(failure(Fault::Damage { offset, what }, first));
                 }
+                self.torn = Some(TornTail { segment: first, offset, what });
                 return Ok(());
             }
             Err(fault) => return Err(failure(fault, first)),

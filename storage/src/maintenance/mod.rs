@@ -15,6 +15,7 @@ mod vacuum;
 
 pub use merging::Merged;
 pub use options::{MaintenanceOptions, Retention};
+pub(crate) use rolling::{over, reach};
 
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;

@@ -15,16 +15,14 @@ use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
 use crate::machine::{blocking, uptime};
 use crate::maintenance::merging::Stretch;
-use crate::merge::{Batches, Merge, Wanted, batches_of};
+use crate::merge::{Batches, Merge, Wanted, batches_of, within};
 use crate::model::{TableSchema, Timestamp};
 use crate::rollup::{Combine, Reduce, TIERS, Tier, as_begun, tier_schema};
 use crate::rules::{FOREIGN, dirty, merged, whole_buckets};
 use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::state::{Reach, Rolled, Stored};
 use crate::table::{FileAbout, FileWriter, Mark, Table, WrittenFile};
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -112,7 +110,8 @@ impl Maintenance {
         let (before, follows) = match self.open.get(&name) {
             Some(handle) => {
                 let mut held = handle.lock().await;
-                (reach(&mut held, &source.id).await?, held.version())
+                held.complete().await?;
+                (reach(&held, &source.id).await?, held.version())
             }
             None => (None, 0),
         };
@@ -270,18 +269,13 @@ impl Maintenance {
             let Some(handle) = self.open.get(&name) else { continue };
             let from = narrower.as_ref().map_or(&raw.id, |(id, ..)| id);
             let mut held = handle.lock().await;
-            let Some(own_reach) = reach(&mut held, from).await? else { continue };
+            held.complete().await?;
+            let Some(own_reach) = reach(&held, from).await? else { continue };
             // How far it has come is said of these very files.
             self.publish(&held, None)?;
             let Some((number, own)) = self.stored(&name) else { continue };
-            let (reach, stale) = match &narrower {
-                None => (own_reach, Vec::new()),
-                Some((_, below, stored)) => {
-                    let until = own_reach.until.min(below.until);
-                    let stale = dirty(&stored.files, own_reach.version, until);
-                    (Reach { until, ..*below }, stale)
-                }
-            };
+            let below = narrower.as_ref().map(|(_, below, stored)| (*below, &*stored.files));
+            let (reach, stale) = over(own_reach, below);
             self.state.lock().table_mut(number).make_tier(held.schema().clone());
             tiers.push(Rolled::new(tier, name, reach, stale, own.kept_from));
             narrower = Some((held.id().clone(), reach, own));
@@ -394,8 +388,19 @@ fn until_mark(source: &str) -> String {
     format!("rollup-until:{source}")
 }
 
+/// How far a tier has come with raw rows, and which times of it are stale, where it is made of a
+/// narrower one that has come so far and has these files.
+pub(crate) fn over(
+    own: Reach,
+    below: Option<(Reach, &[Arc<DataFile>])>,
+) -> (Reach, Vec<TimeRange>) {
+    let Some((below, files)) = below else { return (own, Vec::new()) };
+    let until = own.until.min(below.until);
+    (Reach { until, ..below }, dirty(files, own.version, until))
+}
+
 /// How far a tier's table says it has come with rows of `source`.
-async fn reach(tier: &mut Table, source: &str) -> Result<Option<Reach>, StorageError> {
+pub(crate) async fn reach(tier: &Table, source: &str) -> Result<Option<Reach>, StorageError> {
     let version = tier.mark(&version_mark(source)).await?;
     let until = tier.mark(&until_mark(source)).await?;
     let reach = |(version, until): (i64, i64)| Reach { version: version.cast_unsigned(), until };
@@ -405,22 +410,4 @@ async fn reach(tier: &mut Table, source: &str) -> Result<Option<Reach>, StorageE
 /// All files of a tier have this writer: no two of them have a key in common.
 fn writer_of_tiers(source: &str) -> Uuid {
     source.parse().unwrap_or(Uuid::max())
-}
-
-/// The rows whose times lie in the ranges, or those whose times do not.
-fn within(rows: Batches, ranges: Vec<TimeRange>, inside: bool) -> Batches {
-    let wanted = move |batch: RecordBatch| {
-        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-        let is_in = |time: &Timestamp| {
-            let next = ranges.partition_point(|range| range.last < *time);
-            ranges.get(next).is_some_and(|range| range.first <= *time)
-        };
-        let wanted: BooleanArray = times.iter().map(|time| Some(is_in(time) == inside)).collect();
-        if wanted.true_count() == batch.num_rows() {
-            return Ok(batch);
-        }
-        filter_record_batch(&batch, &wanted)
-            .map_err(|e| StorageError::because(crate::ErrorKind::Internal, "rows not chosen", e))
-    };
-    Box::new(rows.map(move |batch| batch.and_then(&wanted)))
 }

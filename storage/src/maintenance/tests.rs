@@ -2,6 +2,7 @@
 //! rows reduce to; and days go when their time is up.
 
 use super::*;
+use crate::audit::{AuditOptions, audit};
 use crate::model::{Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series};
 use crate::sim::{clean_buckets, rows};
 use crate::snapshot::{TableSnapshot, TierSnapshot};
@@ -160,7 +161,15 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     storage.flush().await.unwrap();
     storage.maintenance().roll_all().await.unwrap();
     check(&storage, kept_from).await?;
+    verify(dir.path()).await?;
     storage.close().await.unwrap();
+    verify(dir.path()).await
+}
+
+/// Nothing is found in a healthy store, its server on or off.
+async fn verify(dir: &FilePath) -> Result<(), TestCaseError> {
+    let report = audit(&StorageOptions::new(dir), &AuditOptions::default(), &mut |_, _| ()).await;
+    prop_assert_eq!(report.unwrap().findings, Vec::new());
     Ok(())
 }
 
@@ -170,5 +179,5 @@ fn tiers_are_what_raw_rows_reduce_to() {
     let mut runner = TestRunner::new(Config { cases: 24, ..Config::default() });
     runner.run(&steps(), |steps| runtime.block_on(run(steps))).unwrap();
     let compared = COMPARED.load(Relaxed);
-    assert!(compared > 1_000, "only {compared} buckets were compared");
+    assert!(compared > 1_000, "only {compared} rows of tiers were compared");
 }

@@ -7,10 +7,12 @@
 mod gather;
 mod source;
 
-use crate::error::StorageError;
+use crate::error::{ErrorKind, StorageError};
 use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::{DataFile, FileKind, TimeRange};
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
 use gather::{Part, gather};
 use object_store::ObjectStore;
 use source::Source;
@@ -44,7 +46,17 @@ pub(crate) struct Merge {
     wanted: Wanted,
     /// Where keys of late files alone stay late.
     late_stays: Vec<TimeRange>,
+    repeat: Option<Repeat>,
     failed: bool,
+}
+
+/// A key that several sources have.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeat {
+    /// Their numbers, in the order of writes.
+    pub(crate) sources: Vec<usize>,
+    pub(crate) identity: Vec<String>,
+    pub(crate) time: Timestamp,
 }
 
 impl Merge {
@@ -68,7 +80,8 @@ impl Merge {
             sources.push(Source::new(schema, batches, late));
         }
         let (schema, current, held) = (schema.clone(), Vec::new(), Vec::new());
-        Ok(Self { schema, sources, current, held, wanted, late_stays, failed: false })
+        let (repeat, failed) = (None, false);
+        Ok(Self { schema, sources, current, held, wanted, late_stays, repeat, failed })
     }
 
     /// All rows of several sources, earlier writes first.
@@ -81,11 +94,20 @@ impl Merge {
             held: Vec::new(),
             wanted: Wanted::New,
             late_stays: Vec::new(),
+            repeat: None,
             failed: false,
         }
     }
 
+    /// The first key that several sources had, if any had so far.
+    pub(crate) fn repeat(&self) -> Option<&Repeat> {
+        self.repeat.as_ref()
+    }
+
     fn batch(&mut self) -> Result<Option<RecordBatch>, StorageError> {
+        if self.sources.is_empty() {
+            return Ok(None);
+        }
         loop {
             let (mut parts, mut rows, mut ended) = (Vec::new(), 0, false);
             while rows < BATCH_ROWS && self.held.len() < HELD_BATCHES * self.sources.len() {
@@ -174,6 +196,10 @@ impl Merge {
     }
 
     fn take_key(&mut self, holders: &[usize], time: Timestamp, parts: &mut Vec<Part>) -> usize {
+        if self.repeat.is_none() {
+            let identity = self.sources[holders[0]].identity().unwrap_or_default().to_vec();
+            self.repeat = Some(Repeat { sources: holders.to_vec(), identity, time });
+        }
         let is_new = holders.iter().any(|number| !self.sources[*number].is_late());
         let wanted = self.is_wanted(is_new, time);
         let places = holders.iter().map(|number| self.sources[*number].place()).collect();
@@ -203,6 +229,24 @@ impl Merge {
     }
 }
 
+/// The rows whose times lie in the ranges, which ascend, or those whose times do not.
+pub(crate) fn within(rows: Batches, ranges: Vec<TimeRange>, inside: bool) -> Batches {
+    let wanted = move |batch: RecordBatch| {
+        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
+        let is_in = |time: &Timestamp| {
+            let next = ranges.partition_point(|range| range.last < *time);
+            ranges.get(next).is_some_and(|range| range.first <= *time)
+        };
+        let wanted: BooleanArray = times.iter().map(|time| Some(is_in(time) == inside)).collect();
+        if wanted.true_count() == batch.num_rows() {
+            return Ok(batch);
+        }
+        filter_record_batch(&batch, &wanted)
+            .map_err(|e| StorageError::because(ErrorKind::Internal, "rows not chosen", e))
+    };
+    Box::new(rows.map(move |batch| batch.and_then(&wanted)))
+}
+
 impl Iterator for Merge {
     type Item = Result<RecordBatch, StorageError>;
 
@@ -213,5 +257,21 @@ impl Iterator for Merge {
         let batch = self.batch();
         self.failed = batch.is_err();
         batch.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_of_nothing_ends() {
+        let schema = TableSchema {
+            table: "t".into(),
+            identity: vec!["node".into()],
+            attributes: Vec::new(),
+            fields: Vec::new(),
+        };
+        assert!(Merge::of(&Arc::new(schema), Vec::new()).next().is_none());
     }
 }

@@ -8,6 +8,7 @@
 //! columns   which column of a tier holds what of a raw field
 //! reduce    raw rows -> rows of a tier
 //! combine   rows of a tier -> rows of a wider one
+//! compare   rows of a tier against what they should be
 //! ```
 //!
 //! Promises: combining rows of a tier gives what reducing the raw rows gives, to the bit for all
@@ -17,6 +18,7 @@
 mod cells;
 mod columns;
 mod combine;
+mod compare;
 mod cut;
 mod lane;
 mod reduce;
@@ -29,5 +31,6 @@ mod whole;
 
 pub use columns::{FieldColumns, Kept};
 pub use combine::{Combine, Combiner};
+pub(crate) use compare::{Compared, compare};
 pub use reduce::{Reduce, Reducer};
 pub use tier::{FieldKinds, TIERS, Tier, as_begun, tier_schema};

@@ -1,8 +1,9 @@
 //! What must hold of every commit of a table. Each invariant has a name and is a function over
 //! files before and after; a commit that breaks one must not be made.
 
-use super::merge::{is_closed, merged_version, merged_writer, paths};
-use crate::model::Position;
+use super::contest::deduplicated_until;
+use super::merge::{FOREIGN, is_closed, merged_version, merged_writer, paths};
+use crate::model::{Position, Timestamp};
 use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use chrono::{DateTime, NaiveDate};
 use std::collections::{BTreeSet, HashSet};
@@ -68,6 +69,41 @@ pub(crate) fn check_flush(
     a_flush_is_one_writers(files)?;
     times_are_on_their_date(files)?;
     coverage_rises(covered_before, covered)
+}
+
+/// The files of a table at `version`, which says that those before `promised` need no resolution:
+/// all that is broken.
+pub(crate) fn check_table(
+    files: &[Arc<DataFile>],
+    version: u64,
+    promised: Timestamp,
+) -> Vec<Broken> {
+    // What other programs say of their files is not bound to be so.
+    let ours: Vec<_> = files.iter().filter(|file| file.order.version != FOREIGN).cloned().collect();
+    let checks = [
+        paths_are_new(&[], files),
+        times_are_on_their_date(&ours),
+        versions_are_past(files, version),
+        resolution_is_promised(files, promised),
+    ];
+    checks.into_iter().filter_map(Result::err).collect()
+}
+
+/// No row came in a version that is yet to be.
+pub(crate) fn versions_are_past(files: &[Arc<DataFile>], version: u64) -> Check {
+    let wrong = files.iter().find(|file| file.order.version > version);
+    hold(wrong.is_none(), "versions_are_past", || {
+        let found = wrong.map(|file| (&file.path, file.order.version));
+        format!("version {version} has a file of a later one: {found:?}")
+    })
+}
+
+/// No two files may have a key in common before the time that the table promises.
+pub(crate) fn resolution_is_promised(files: &[Arc<DataFile>], promised: Timestamp) -> Check {
+    let until = deduplicated_until(files);
+    hold(promised <= until, "resolution_is_promised", || {
+        format!("files need none before {promised}, it is said, and may from {until} on")
+    })
 }
 
 pub(crate) fn inputs_are_there(before: &[Arc<DataFile>], inputs: &[Arc<DataFile>]) -> Check {

@@ -10,7 +10,7 @@ mod merge;
 #[cfg(test)]
 mod model;
 
-pub(crate) use check::{Broken, check_flush, check_merge};
+pub(crate) use check::{Broken, check_flush, check_merge, check_table};
 pub(crate) use contest::{buffer_repeats, deduplicated_until, resolvable, times_of_others};
 pub use contest::{contested, merged};
 pub(crate) use dirty::{dirty, whole_buckets};

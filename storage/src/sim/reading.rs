@@ -5,13 +5,11 @@ use crate::error::StorageError;
 use crate::machine::blocking;
 use crate::merge::{Batches, Merge, Wanted};
 use crate::model::TableSchema;
-use crate::rollup::Reduce;
+use crate::rollup::{Reduce, compare};
 use crate::rules::contested;
 use crate::snapshot::{DataFile, FileKind, TableSnapshot, TierSnapshot, TimeRange};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal64Type, Int16Type, Int32Type, TimestampMicrosecondType};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The rows of each file, in the order of their writes, and those of the buffer last.
@@ -105,44 +103,10 @@ pub(crate) async fn clean_buckets(
     let raw_rows = raw_rows.iter().cloned().map(Ok);
     let schema = &tier.table.schema;
     let reduced = Reduce::new(raw, tier.tier, schema, raw_rows)?;
-    let reduced = reduced.collect::<Result<Vec<_>, _>>()?;
-    let (mut own, mut wanted) = (texts(schema, &own), texts(schema, &reduced));
-    for buckets in [&mut own, &mut wanted] {
-        buckets.retain(|start, _| {
-            let last = start + tier.tier.width - 1;
-            let clean = |range: &TimeRange| !range.meets(TimeRange { first: *start, last });
-            *start >= kept_from && last < tier.until && tier.dirty.iter().all(clean)
-        });
-    }
-    if own == wanted {
-        return Ok(Ok(wanted.len()));
-    }
-    let differs = own.iter().chain(&wanted).find(|(start, _)| own.get(start) != wanted.get(start));
-    let start = differs.map_or(0, |(start, _)| *start);
-    let (is, should) = (own.get(&start), wanted.get(&start));
-    Ok(Err(format!(
-        "{}: bucket {start} is {is:?}, its rows are {should:?}",
-        tier.table.schema.table
-    )))
-}
-
-/// Each row's columns as text, by time and then the text.
-fn texts(schema: &TableSchema, batches: &[RecordBatch]) -> BTreeMap<i64, Vec<String>> {
-    let options = FormatOptions::new().with_null("NULL");
-    let mut texts: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for batch in batches {
-        let names: Vec<&str> = schema.column_names().collect();
-        let columns = names.iter().map(|name| batch.column_by_name(name).unwrap());
-        let formats: Vec<_> =
-            columns.map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-        let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
-        for row in 0..batch.num_rows() {
-            let cells: Vec<_> = formats.iter().map(|f| f.value(row).to_string()).collect();
-            texts.entry(times.value(row)).or_default().push(cells.join(" "));
-        }
-    }
-    for rows in texts.values_mut() {
-        rows.sort();
-    }
-    texts
+    let has = |start| tier.has(start, kept_from);
+    let compared = compare(raw, schema, own.into_iter().map(Ok), reduced, has)?;
+    Ok(match compared.difference {
+        None => Ok(compared.rows as usize),
+        Some(difference) => Err(format!("{}: {difference:?}", schema.table)),
+    })
 }

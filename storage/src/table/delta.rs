@@ -7,7 +7,7 @@
 //! The crate's commits grow slower with the versions since the checkpoint that its state started
 //! from. So a checkpoint is written in the background now and then, and the state is read anew.
 
-use super::files::{WrittenFile, data_file, in_store, text_time, time_text};
+use super::files::{Listed, WrittenFile, data_file, in_store, text_time, time_text};
 use super::log::{Change, Entry, LogState, Mark, TableLog, TableLogs};
 use super::schema::{DEDUPLICATED_UNTIL, PARTITION, columns, properties, table_schema};
 use crate::error::{ErrorKind, StorageError};
@@ -203,6 +203,15 @@ impl DeltaLog {
         }))
     }
 
+    /// The files of the handle's version with all that the log says of them.
+    pub(super) fn listed(&self) -> Result<Vec<Listed>, StorageError> {
+        let listed = adds(self.state()).map(|add| {
+            let file = file_of(&self.table, &add)?;
+            Ok(Listed::new(file, add.stats.as_deref(), &add.tags.unwrap_or_default()))
+        });
+        listed.collect()
+    }
+
     /// Starts a checkpoint where one is due, and reads the state anew where one has been written.
     async fn maintain(&mut self) {
         if self.checkpoint.as_ref().is_some_and(JoinHandle::is_finished) {
@@ -257,15 +266,7 @@ impl TableLog for DeltaLog {
         let loaded = DeltaTableState::try_new(&self.log_store, None).await;
         let state = loaded.map_err(|e| self.error("cannot be read", e))?;
         let schema = table_schema(&self.table, &state.schema(), state.metadata().configuration())?;
-        let entries = state.log_data();
-        let files = entries.iter().map(|view| {
-            #[expect(deprecated, reason = "the only public way to a file's tags")]
-            let add = view.add_action();
-            let tags = add.tags.unwrap_or_default();
-            let date = add.partition_values.get(PARTITION).and_then(Option::as_deref);
-            let date = date.unwrap_or_default();
-            data_file(&self.table, &add.path, add.size as u64, date, add.stats.as_deref(), &tags)
-        });
+        let files = adds(&state).map(|add| file_of(&self.table, &add));
         let files = files.collect::<Result<_, _>>()?;
         let version = state.version();
         let metadata = state.metadata();
@@ -345,6 +346,19 @@ impl std::fmt::Debug for DeltaLog {
             .field("version", &version)
             .finish_non_exhaustive()
     }
+}
+
+#[expect(deprecated, reason = "the only public way to a file's tags")]
+fn adds(state: &DeltaTableState) -> impl Iterator<Item = Add> {
+    state.log_data().into_iter().map(|view| view.add_action())
+}
+
+fn file_of(table: &str, add: &Add) -> Result<DataFile, StorageError> {
+    let none = HashMap::new();
+    let tags = add.tags.as_ref().unwrap_or(&none);
+    let date = add.partition_values.get(PARTITION).and_then(Option::as_deref);
+    let date = date.unwrap_or_default();
+    data_file(table, &add.path, add.size as u64, date, add.stats.as_deref(), tags)
 }
 
 /// What other programs are told of a change.

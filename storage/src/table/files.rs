@@ -19,6 +19,7 @@ const FIRST: &str = "warpline.first";
 const LAST: &str = "warpline.last";
 const VERSION: &str = "warpline.version";
 const LEVEL: &str = "warpline.level";
+const CHECKSUM: &str = "warpline.crc32c";
 
 /// Longer tag values are left out of the statistics.
 const MAX_STATISTIC_BYTES: usize = 64;
@@ -52,6 +53,8 @@ pub(crate) struct WrittenFile {
     /// From the table's folder.
     pub(super) path: String,
     pub(super) bytes: u64,
+    /// CRC-32C of its bytes.
+    pub(super) checksum: u32,
     pub(super) contents: Contents,
 }
 
@@ -94,6 +97,7 @@ impl WrittenFile {
             (WRITER, about.writer.to_string()),
             (VERSION, self.origin(version).to_string()),
             (LEVEL, level_name(about.level).to_owned()),
+            (CHECKSUM, format!("{:08x}", self.checksum)),
         ]
         .into_iter()
         .chain(positions.map(|(name, position)| (name, position.to_string())))
@@ -130,15 +134,82 @@ impl WrittenFile {
 
 /// What was seen of the rows while a file was encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Contents {
+pub(crate) struct Contents {
     pub(super) rows: u64,
     pub(super) times: TimeRange,
     pub(super) identity: Vec<TagRange>,
 }
 
+impl Contents {
+    /// What statistics in the log say that is not so, in a sentence.
+    pub(crate) fn contradicts(&self, statistics: &Value) -> Option<String> {
+        let rows = &statistics["numRecords"];
+        if rows.as_u64() != Some(self.rows) {
+            return Some(format!("the log says {rows} rows, the file has {}", self.rows));
+        }
+        let (least, greatest) = (&statistics["minValues"], &statistics["maxValues"]);
+        let time = |value: &Value| value["time"].as_str().and_then(text_time);
+        let TimeRange { first, last } = self.times;
+        if (time(least), time(greatest)) != (Some(first), Some(last)) {
+            return Some(format!(
+                "the log says times {} to {}, the file has {} to {}",
+                least["time"],
+                greatest["time"],
+                time_text(first),
+                time_text(last)
+            ));
+        }
+        self.identity.iter().find_map(|tag| {
+            let (from, to) = (&least[&*tag.name], &greatest[&*tag.name]);
+            let nulls = &statistics["nullCount"][&*tag.name];
+            // Long values are left out.
+            let is = |said: &Value, own: &String| said.is_null() || said.as_str() == Some(own);
+            let agrees = is(from, &tag.least)
+                && is(to, &tag.greatest)
+                && nulls.as_u64().is_none_or(|nulls| nulls == 0);
+            (!agrees).then(|| {
+                format!(
+                    "the log says {} from {from} to {to} and {nulls} NULL, the file has {:?} to \
+                     {:?} and none",
+                    tag.name, tag.least, tag.greatest
+                )
+            })
+        })
+    }
+}
+
+/// A file of a table with all that the log says of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) file: Arc<DataFile>,
+    /// Where the rows of a flush lie in their log.
+    pub(crate) positions: Option<(Position, Position)>,
+    /// CRC-32C of its bytes; files of older programs have none.
+    pub(crate) checksum: Option<u32>,
+    pub(crate) statistics: Value,
+}
+
+impl Listed {
+    pub(super) fn new(
+        file: DataFile,
+        statistics: Option<&str>,
+        tags: &HashMap<String, Option<String>>,
+    ) -> Self {
+        let tag = |name: &str| tags.get(name).and_then(Option::as_deref);
+        let position = |name: &str| tag(name).and_then(|text| text.parse().ok());
+        let statistics = statistics.and_then(|text| serde_json::from_str(text).ok());
+        Self {
+            file: Arc::new(file),
+            positions: position(FIRST).zip(position(LAST)),
+            checksum: tag(CHECKSUM).and_then(|text| u32::from_str_radix(text, 16).ok()),
+            statistics: statistics.unwrap_or(Value::Null),
+        }
+    }
+}
+
 /// The least and greatest value of an identity tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TagRange {
+pub(crate) struct TagRange {
     pub(super) name: Arc<str>,
     pub(super) least: String,
     pub(super) greatest: String,

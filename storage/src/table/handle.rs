@@ -59,6 +59,16 @@ impl Table {
         name: &str,
     ) -> Result<Self, StorageError> {
         let state = log.load().await?;
+        Self::at(log, state, store, name).await
+    }
+
+    /// The table at the version where the log's handle stands, which `state` is.
+    pub(super) async fn at(
+        log: Box<dyn TableLog>,
+        state: LogState,
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+    ) -> Result<Self, StorageError> {
         let mut covered = HashMap::new();
         let writers: BTreeSet<Uuid> = state.files.iter().map(|file| file.writer).collect();
         for writer in writers {
@@ -98,6 +108,11 @@ impl Table {
     /// The files of this version in commit order.
     pub(crate) fn files(&self) -> Arc<[Arc<DataFile>]> {
         self.files.clone()
+    }
+
+    /// The time before which the table says that no two files have a key in common.
+    pub(crate) fn deduplicated_until(&self) -> Timestamp {
+        self.deduplicated_until
     }
 
     pub(crate) fn id(&self) -> &Arc<str> {
@@ -269,11 +284,16 @@ impl Table {
         Ok(done)
     }
 
-    /// A number that an earlier change left under a name.
-    pub(crate) async fn mark(&mut self, name: &str) -> Result<Option<i64>, StorageError> {
+    /// Reads the rest of a version that was read in part: until then it has no marks.
+    pub(crate) async fn complete(&mut self) -> Result<(), StorageError> {
         if self.loaded != self.version {
             self.refresh().await?;
         }
+        Ok(())
+    }
+
+    /// A number that an earlier change left under a name.
+    pub(crate) async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError> {
         if self.loaded != self.version {
             let text = format!("table {}: a newer version was read in part", self.name);
             return Err(StorageError::new(ErrorKind::Retry, text));

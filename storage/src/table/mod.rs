@@ -10,7 +10,7 @@
 //!
 //! Tables -> Table   write: batches -> parquet.rs -> a file with a name nobody else will use
 //!                   commit: files + txn(incarnation, position) -> log.rs -> delta.rs
-//! reader.rs         chosen rows of files, back as record batches
+//! reader.rs         rows of files, chosen or all, back as record batches
 //! ```
 //! docs/formats/table.md says what lies in the log and the files.
 
@@ -29,11 +29,11 @@ pub(crate) mod simulated;
 mod tests;
 mod writer;
 
-pub(crate) use files::{FileAbout, WrittenFile};
+pub(crate) use files::{FileAbout, Listed, WrittenFile};
 pub(crate) use handle::Table;
 pub(crate) use log::Mark;
-pub(crate) use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, Tag, row_bytes, series_end};
-pub(crate) use reader::{KeyRow, newest_keys, read_rows, read_sorted};
+pub(crate) use parquet::{ROW_GROUP_BYTES, ROW_GROUP_ROWS, Seen, Tag, row_bytes, series_end};
+pub(crate) use reader::{Groups, KeyRow, newest_keys, read_rows, read_sorted};
 pub(crate) use writer::FileWriter;
 
 use crate::error::StorageError;
@@ -43,8 +43,8 @@ use crate::store::open_store;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use chunk::Effort;
-use delta::DeltaLogs;
-use log::TableLogs;
+use delta::{DeltaLog, DeltaLogs};
+use log::{TableLog, TableLogs};
 use object_store::ObjectStore;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -79,6 +79,14 @@ impl Tables {
 
     pub(crate) async fn open_table(&self, name: &str) -> Result<Table, StorageError> {
         Table::open(self.logs.open(name)?, self.store.clone(), name).await
+    }
+
+    /// A table as it is now, and its files with all that its log says of them.
+    pub(crate) async fn inspect(&self, name: &str) -> Result<(Table, Vec<Listed>), StorageError> {
+        let mut log = DeltaLog::new(self.store.clone(), name)?;
+        let state = log.load().await?;
+        let listed = log.listed()?;
+        Ok((Table::at(Box::new(log), state, self.store.clone(), name).await?, listed))
     }
 
     /// Creates the table, or opens it where another process has just created it: see

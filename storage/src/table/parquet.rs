@@ -192,7 +192,7 @@ fn properties(schema: &TableSchema, columns: &SchemaRef, zstd: Compression) -> W
 }
 
 /// What has gone into the file so far.
-struct Seen<'a> {
+pub(crate) struct Seen<'a> {
     schema: &'a TableSchema,
     rows: u64,
     times: Option<TimeRange>,
@@ -202,11 +202,12 @@ struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
-    fn new(schema: &'a TableSchema) -> Self {
+    pub(crate) fn new(schema: &'a TableSchema) -> Self {
         Self { schema, rows: 0, times: None, identity: Vec::new(), last: None }
     }
 
-    fn add(&mut self, batch: &RecordBatch) -> Result<(), StorageError> {
+    /// Rows that do not follow those before by identity, then time, are an internal error.
+    pub(crate) fn add(&mut self, batch: &RecordBatch) -> Result<(), StorageError> {
         let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
         let tags: Vec<Tag> = batch.columns()[1..=self.schema.identity.len()]
             .iter()
@@ -274,7 +275,8 @@ impl<'a> Seen<'a> {
         }
     }
 
-    fn contents(self) -> Contents {
+    /// Of one row at least.
+    pub(crate) fn contents(self) -> Contents {
         let times = self.times.expect("a file has rows");
         Contents { rows: self.rows, times, identity: self.identity }
     }

@@ -130,19 +130,56 @@ pub(crate) async fn read_sorted(
     let opened = open(store, &file, &table).await;
     let opened = opened.and_then(|builder| {
         let rows = pages_within(builder.metadata(), &times);
-        let builder = builder.with_batch_size(batch_rows);
+        let wanted = ProjectionMask::columns(builder.parquet_schema(), table.column_names());
+        let builder = builder.with_projection(wanted).with_batch_size(batch_rows);
         rows.into_iter().fold(builder, ParquetRecordBatchStreamBuilder::with_row_selection).build()
     });
     let batches = opened.map_err(|error| unreadable(&file, error))?;
     let schema = table.arrow();
     let typed = move |batch: Result<RecordBatch, ParquetError>| {
-        let batch = batch.and_then(|batch| {
-            let columns = columns(&batch, schema.fields())?;
-            Ok(RecordBatch::try_new(schema.clone(), columns)?)
-        });
+        let batch = batch.and_then(|batch| Ok(in_columns(&batch, &schema)?));
         batch.map_err(|error| unreadable(&file, error))
     };
     Ok(batches.map(typed).boxed())
+}
+
+/// A file's footer and, row group by row group, its rows.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    store: Arc<dyn ObjectStore>,
+    file: Arc<DataFile>,
+    table: Arc<TableSchema>,
+    metadata: ArrowReaderMetadata,
+}
+
+impl Groups {
+    pub(crate) async fn open(
+        store: Arc<dyn ObjectStore>,
+        file: Arc<DataFile>,
+        table: Arc<TableSchema>,
+    ) -> Result<Self, StorageError> {
+        let metadata = metadata(&store, &file, &table).await;
+        let metadata = metadata.map_err(|error| unreadable(&file, error))?;
+        Ok(Self { store, file, table, metadata })
+    }
+
+    pub(crate) fn footer(&self) -> &ParquetMetaData {
+        self.metadata.metadata()
+    }
+
+    /// All rows of a row group, in the table's columns: every page is decoded.
+    pub(crate) async fn read(&self, group: usize) -> Result<Vec<RecordBatch>, StorageError> {
+        let stored = Stored::of(self.store.clone(), &self.file);
+        let builder =
+            ParquetRecordBatchStreamBuilder::new_with_metadata(stored, self.metadata.clone());
+        let built = builder.with_row_groups(vec![group]).with_batch_size(BATCH_ROWS).build();
+        let read = async { built?.try_collect::<Vec<_>>().await };
+        let batches = read.await.map_err(|error| unreadable(&self.file, error))?;
+        let schema = self.table.arrow();
+        let typed = |batch: &RecordBatch| in_columns(batch, &schema);
+        let typed = batches.iter().map(typed).collect::<Result<_, _>>();
+        typed.map_err(|error| unreadable(&self.file, error.into()))
+    }
 }
 
 /// The pages that may hold rows in `times`, by the index of the column of time; `None` where the
@@ -176,13 +213,21 @@ async fn open(
     file: &DataFile,
     table: &TableSchema,
 ) -> Result<ParquetRecordBatchStreamBuilder<Stored>, ParquetError> {
-    let mut stored = Stored { store, path: file.path.clone(), bytes: file.bytes };
+    let metadata = metadata(&store, file, table).await?;
+    let stored = Stored::of(store, file);
+    Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(stored, metadata))
+}
+
+async fn metadata(
+    store: &Arc<dyn ObjectStore>,
+    file: &DataFile,
+    table: &TableSchema,
+) -> Result<ArrowReaderMetadata, ParquetError> {
+    let mut stored = Stored::of(store.clone(), file);
     let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
     let plain = ArrowReaderMetadata::load_async(&mut stored, options()).await?;
     let schema = with_types(plain.schema(), &table.arrow());
-    let typed =
-        ArrowReaderMetadata::try_new(plain.metadata().clone(), options().with_schema(schema))?;
-    Ok(ParquetRecordBatchStreamBuilder::new_with_metadata(stored, typed))
+    ArrowReaderMetadata::try_new(plain.metadata().clone(), options().with_schema(schema))
 }
 
 /// The bytes of a file.
@@ -190,6 +235,12 @@ struct Stored {
     store: Arc<dyn ObjectStore>,
     path: Path,
     bytes: u64,
+}
+
+impl Stored {
+    fn of(store: Arc<dyn ObjectStore>, file: &DataFile) -> Self {
+        Self { store, path: file.path.clone(), bytes: file.bytes }
+    }
 }
 
 impl AsyncFileReader for Stored {
@@ -236,6 +287,11 @@ fn with_types(file: &SchemaRef, table: &SchemaRef) -> SchemaRef {
 
 fn typed_as(field: &Field, known: &Field) -> FieldRef {
     Arc::new(field.clone().with_data_type(known.data_type().clone()))
+}
+
+/// The batch as rows of the table.
+fn in_columns(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    RecordBatch::try_new(schema.clone(), columns(batch, schema.fields())?)
 }
 
 /// The columns of these names and types; NULL where the file is older than a column.

@@ -46,7 +46,8 @@ impl FileWriter {
         });
         let Some((bytes, contents)) = encoding.await? else { return Ok(None) };
         let path = new_path(&about);
-        let file = WrittenFile { about, path, bytes: bytes.len() as u64, contents };
+        let (length, checksum) = (bytes.len() as u64, crc32c::crc32c(&bytes));
+        let file = WrittenFile { about, path, bytes: length, checksum, contents };
         let location = Path::from(format!("{}/{}", self.schema.table, file.path));
         let put = self.store.put(&location, PutPayload::from(bytes)).await;
         put.map_err(|e| store_error(format!("{location} was not written"), e))?;
