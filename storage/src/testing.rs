@@ -22,15 +22,15 @@ pub(crate) const BATCHES: u64 = 80;
 /// One of them is late, and has no keys of its own.
 const LATE: u64 = 61;
 
-/// Every file below a folder and its bytes.
+/// Every file below a folder and its bytes; a file that goes meanwhile is left out.
 pub(crate) fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(contents(&path));
-        } else {
-            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            found.insert(path, bytes);
         }
     }
     found
