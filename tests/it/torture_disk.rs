@@ -25,9 +25,10 @@ impl SmallDisk {
         None
     }
 
-    /// Takes all the room there is.
+    /// Takes all the room there is, beside what it has taken.
     fn fill(&self) {
-        let mut ballast = File::create(self.0.join("ballast")).expect("a file");
+        let ballast = File::options().append(true).create(true).open(self.0.join("ballast"));
+        let mut ballast = ballast.expect("a file");
         let mut chunk = 64 << 10;
         while chunk > 0 {
             match ballast.write(&vec![1; chunk]) {
@@ -48,9 +49,12 @@ impl Drop for SmallDisk {
     }
 }
 
-async fn until_above(server: &Server, metric: &str, before: u64) {
-    while server.metric(metric).await <= before {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+/// Takes the room that the server frees as well, until it has met a full disk.
+async fn fill_until_met(disk: &SmallDisk, server: &Server, sign: &str) {
+    let before = server.metric(sign).await;
+    while server.metric(sign).await <= before {
+        disk.fill();
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -84,9 +88,7 @@ async fn fills_up(part: &str, more: &[(&str, &str)], sign: &str, stops: bool) {
     let feed = Feed::start(server.url(), &journal);
     until_acknowledged(&journal, 50).await;
     for round in 0..3 {
-        let before = server.metric(sign).await;
-        disk.fill();
-        until_above(&server, sign, before).await;
+        fill_until_met(&disk, &server, sign).await;
         let stood = if stops { standstill(&journal).await } else { audit::acknowledged(&journal) };
         check_acknowledged(&server, stood);
         if round == 1 {
