@@ -69,11 +69,7 @@ pub async fn run_backup(options: BackupOptions) -> Result<(), Failure> {
     let settings = options.server.configuration()?.storage_options_of_a_store()?;
     let target = options.place.place(&options.target)?;
     let bar = progress::bytes("copying", 1);
-    let report = backup(&settings, &target, options.replace, &mut |done, total| {
-        bar.set_length(total.max(1));
-        bar.set_position(done);
-    })
-    .await;
+    let report = backup(&settings, &target, options.replace, &mut progress::of(&bar)).await;
     bar.finish_and_clear();
     let report = report?;
     report.tables.iter().for_each(print);
@@ -100,11 +96,7 @@ pub async fn run_restore(options: RestoreOptions) -> Result<(), Failure> {
     let settings = options.server.configuration()?.storage_options()?;
     let source = options.place.place(&options.source)?;
     let bar = progress::bytes("restoring", 1);
-    let report = restore(&source, &settings, &mut |done, total| {
-        bar.set_length(total.max(1));
-        bar.set_position(done);
-    })
-    .await;
+    let report = restore(&source, &settings, &mut progress::of(&bar)).await;
     bar.finish_and_clear();
     let report = report?;
     report.tables.iter().for_each(print);

@@ -55,11 +55,7 @@ async fn look(options: &CheckOptions) -> Result<AuditReport, Failure> {
     let settings = config.storage_options_of_a_store()?;
     let what = AuditOptions { tables: options.tables.clone(), quick: options.quick };
     let bar = progress::bytes("verifying", 1);
-    let mut hear = |done: u64, total: u64| {
-        bar.set_length(total.max(1));
-        bar.set_position(done);
-    };
-    let report = audit(&settings, &what, &mut hear).await;
+    let report = audit(&settings, &what, &mut progress::of(&bar)).await;
     bar.finish_and_clear();
     let report = report?;
     write(&report, &mut std::io::stdout().lock())?;

@@ -15,6 +15,15 @@ pub(crate) fn count(message: &'static str, total: u64) -> ProgressBar {
     bar(COUNT, message, total)
 }
 
+/// Shows on a bar how much is done, of how much that is known so far.
+pub(crate) fn of(bar: &ProgressBar) -> impl FnMut(u64, u64) + Send + use<> {
+    let bar = bar.clone();
+    move |done, total| {
+        bar.set_length(total.max(1));
+        bar.set_position(done);
+    }
+}
+
 fn bar(template: &str, message: &'static str, total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("a template that is ours");
     ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_message(message)

@@ -348,6 +348,7 @@ async fn until_the_first_day_is_gone(dir: &Path) -> (Storage, [Engine; 2]) {
     let (storage, engines) = open_with(dir, maintenance).await;
     let second_day = (START + 86_400) * 1_000_000;
     let files = || storage.snapshot().table("gpu").unwrap().files.clone();
+    assert!(!files().is_empty());
     while files().iter().any(|file| file.times.first < second_day) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -361,6 +362,7 @@ async fn days_whose_time_is_up_go_once_rollups_have_them() {
     let (storage, _) = open_with(dir.path(), without).await;
     append(&storage, 1, &steady("0", 0, |_| Some(3))).await;
     append(&storage, 2, &steady("0", 86_400, |_| Some(4))).await;
+    storage.flush().await.unwrap();
     storage.close().await.unwrap();
     let (storage, [with, _]) = until_the_first_day_is_gone(dir.path()).await;
     let all = ask(&with, "SELECT node, count(*), sum(util) FROM gpu GROUP BY node").await.unwrap();

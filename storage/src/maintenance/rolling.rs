@@ -65,10 +65,11 @@ impl Maintenance {
     /// Brings a raw table's rollups as far as they can go.
     pub(super) async fn roll(&self, table: &Arc<str>) -> Result<(), StorageError> {
         let Some(raw) = self.source(table).await? else { return Ok(()) };
-        let mut source = self.source(table).await?;
+        let schema = raw.schema.clone();
+        let mut source = Some(raw);
         for tier in TIERS {
             let Some(from) = source.take() else { break };
-            while self.advance(&raw.schema, &from, tier).await? {}
+            while self.advance(&schema, &from, tier).await? {}
             self.publish_tiers(table).await?;
             let narrower = self.source(&tier.table(table).into()).await?;
             source = Some(narrower.unwrap_or(from));

@@ -1,7 +1,6 @@
 //! Rollups against a naive reading of the same rows, and tiers against one another.
 
 mod examples;
-mod measure;
 mod naive;
 
 use super::{Combine, FieldKinds, Reduce, Tier, tier_schema};
