@@ -125,7 +125,7 @@ impl Flusher {
     /// A new table. Where it is there already and has rows of this very log, a second process is
     /// writing under the log's number: this one stops.
     async fn create(&self, schema: &TableSchema) -> Result<Table, StorageError> {
-        let table = self.tables.create_table(schema).await?;
+        let mut table = self.tables.create_table(schema).await?;
         match table.look_up_covered(self.incarnation).await? {
             None => Ok(table),
             Some(position) => Err(StorageError::new(

@@ -55,7 +55,7 @@ impl Audit<'_> {
     ) -> Result<(), StorageError> {
         let (mut most, mut all) = (0, true);
         for name in tables.names().await? {
-            let Ok(table) = tables.open_table(&name).await else {
+            let Ok(mut table) = tables.open_table(&name).await else {
                 self.leave_out(format!("whether {name} and the log meet: it cannot be read"));
                 all = false;
                 continue;

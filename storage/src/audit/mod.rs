@@ -184,7 +184,7 @@ impl Audit<'_> {
             self.leave_out(format!("rollups of {}: files are damaged", family.name));
             return Ok(());
         }
-        self.tiers(tables, &raw, &tiers).await
+        self.tiers(tables, &raw, &mut tiers).await
     }
 
     /// A table whose log cannot be read is a finding.

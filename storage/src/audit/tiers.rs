@@ -35,12 +35,13 @@ impl Audit<'_> {
         &mut self,
         tables: &Tables,
         raw: &Opened,
-        tiers: &[(Tier, Opened)],
+        tiers: &mut [(Tier, Opened)],
     ) -> Result<(), StorageError> {
+        let reaches = reaches(raw, tiers).await?;
         let mut narrower: Option<(&Opened, Reach)> = None;
-        for (tier, opened) in tiers.iter().rev() {
+        for ((tier, opened), own) in tiers.iter().zip(reaches).rev() {
             let source = narrower.map_or(raw, |(source, _)| source);
-            let Some(own) = reach(&opened.table, source.table.id()).await? else {
+            let Some(own) = own else {
                 self.leave_out(format!(
                     "rollup {}: it was not made from {} as it is, and is computed anew",
                     opened.name, source.name
@@ -71,6 +72,25 @@ impl Audit<'_> {
         }
         Ok(())
     }
+}
+
+/// How far each tier has come with what it is made of: the next narrower one that has come any way,
+/// or raw rows.
+async fn reaches(
+    raw: &Opened,
+    tiers: &mut [(Tier, Opened)],
+) -> Result<Vec<Option<Reach>>, StorageError> {
+    let mut source = raw.table.id().clone();
+    let mut reaches = Vec::new();
+    for (_, opened) in tiers.iter_mut().rev() {
+        let own = reach(&mut opened.table, &source).await?;
+        if own.is_some() {
+            source = opened.table.id().clone();
+        }
+        reaches.push(own);
+    }
+    reaches.reverse();
+    Ok(reaches)
 }
 
 /// The rollup as readers are shown it, beside raw rows that are all in files.

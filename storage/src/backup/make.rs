@@ -250,7 +250,7 @@ impl<'a> Making<'a> {
             }
         }
         let mut tables = Vec::new();
-        for (table, _) in &pinned {
+        for (table, _) in &mut pinned {
             let Some(log) = self.table_log(table).await? else { return Ok(Outcome::Gone) };
             files.extend(log);
             let incarnation = self.look.as_ref().and_then(|look| look.incarnation);
@@ -377,7 +377,10 @@ impl<'a> Making<'a> {
     }
 }
 
-async fn about(table: &Table, incarnation: Option<Uuid>) -> Result<BackedUpTable, StorageError> {
+async fn about(
+    table: &mut Table,
+    incarnation: Option<Uuid>,
+) -> Result<BackedUpTable, StorageError> {
     let covered = match incarnation {
         Some(incarnation) => table.look_up_covered(incarnation).await?,
         None => None,

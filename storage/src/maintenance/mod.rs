@@ -46,7 +46,8 @@ pub(crate) struct Maintenance {
     /// What is done behind the back of others is not done behind its own.
     turn: AsyncMutex<()>,
     days: Days,
-    deleted: Mutex<HashSet<Path>>,
+    /// By table.
+    deleted: Mutex<HashMap<Arc<str>, HashSet<Path>>>,
     /// Tiers that are not made because rows are too few, and the version that was judged.
     sparse: Mutex<HashMap<Arc<str>, u64>>,
 }

@@ -112,7 +112,7 @@ impl Maintenance {
             Some(handle) => {
                 let mut held = handle.lock().await;
                 held.complete().await?;
-                (reach(&held, &source.id).await?, held.version())
+                (reach(&mut held, &source.id).await?, held.version())
             }
             None => (None, 0),
         };
@@ -271,7 +271,7 @@ impl Maintenance {
             let from = narrower.as_ref().map_or(&raw.id, |(id, ..)| id);
             let mut held = handle.lock().await;
             held.complete().await?;
-            let Some(own_reach) = reach(&held, from).await? else { continue };
+            let Some(own_reach) = reach(&mut held, from).await? else { continue };
             // How far it has come is said of these very files.
             self.publish(&held, None)?;
             let Some((number, own)) = self.stored(&name) else { continue };
@@ -401,7 +401,7 @@ pub(crate) fn over(
 }
 
 /// How far a tier's table says it has come with rows of `source`.
-pub(crate) async fn reach(tier: &Table, source: &str) -> Result<Option<Reach>, StorageError> {
+pub(crate) async fn reach(tier: &mut Table, source: &str) -> Result<Option<Reach>, StorageError> {
     let version = tier.mark(&version_mark(source)).await?;
     let until = tier.mark(&until_mark(source)).await?;
     let reach = |(version, until): (i64, i64)| Reach { version: version.cast_unsigned(), until };

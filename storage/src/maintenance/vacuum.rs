@@ -7,6 +7,7 @@
 use super::Maintenance;
 use crate::error::StorageError;
 use crate::machine::now;
+use crate::snapshot::DataFile;
 use crate::store::store_error;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -23,33 +24,35 @@ impl Maintenance {
     /// Deletes what was replaced long enough ago; answers how many files that were.
     pub(super) async fn delete_replaced(&self, table: &Arc<str>) -> Result<usize, StorageError> {
         let handle = self.open.of(table)?;
-        let (removed, files) = {
-            let held = handle.lock().await;
-            (held.removed().await?, held.files())
-        };
-        let there: HashSet<&Path> = files.iter().map(|file| &file.path).collect();
-        self.forget_deleted(table, &removed);
-        let before = now() / 1_000
-            - i64::try_from(self.options.delete_after.as_millis()).unwrap_or(i64::MAX);
-        let paths: Vec<_> = {
-            let (state, deleted) = (self.state.lock(), self.deleted.lock());
-            let number = state.number(table);
-            let is_held =
-                |path: &Path| number.is_some_and(|number| state.table(number).is_held(path));
-            let due = removed.into_iter().filter(|(_, at)| *at <= before).map(|(path, _)| path);
-            due.filter(|path| !there.contains(path) && !deleted.contains(path) && !is_held(path))
-                .collect()
+        let paths = {
+            let mut held = handle.lock().await;
+            let files = held.files();
+            self.due(table, held.removed().await?, &files)
         };
         self.delete(&paths).await?;
-        self.deleted.lock().extend(paths.iter().cloned());
+        self.deleted.lock().entry(table.clone()).or_default().extend(paths.iter().cloned());
         Ok(paths.len())
     }
 
-    /// A file that the table's log no longer names is not looked for again.
-    fn forget_deleted(&self, table: &str, removed: &[(Path, i64)]) {
-        let removed: HashSet<&Path> = removed.iter().map(|(path, _)| path).collect();
-        let own = Path::from(table);
-        self.deleted.lock().retain(|path| !path.prefix_matches(&own) || removed.contains(path));
+    /// Which of the files that were removed may be deleted now. One that the log no longer names
+    /// is not looked for again.
+    fn due(&self, table: &str, removed: &[(Path, i64)], files: &[Arc<DataFile>]) -> Vec<Path> {
+        let before = now() / 1_000
+            - i64::try_from(self.options.delete_after.as_millis()).unwrap_or(i64::MAX);
+        let (state, mut deleted) = (self.state.lock(), self.deleted.lock());
+        let number = state.number(table);
+        let none = HashSet::new();
+        if let Some(deleted) = deleted.get_mut(table).filter(|known| known.len() > removed.len()) {
+            let named: HashSet<&Path> = removed.iter().map(|(path, _)| path).collect();
+            deleted.retain(|path| named.contains(path));
+        }
+        let deleted = deleted.get(table).unwrap_or(&none);
+        let there: HashSet<&Path> = files.iter().map(|file| &file.path).collect();
+        let is_held = |path: &Path| number.is_some_and(|number| state.table(number).is_held(path));
+        let due = removed.iter().filter(|(_, at)| *at <= before).map(|(path, _)| path);
+        due.filter(|path| !deleted.contains(path) && !there.contains(path) && !is_held(path))
+            .cloned()
+            .collect()
     }
 
     /// Deletes data files that the table's log does not know.
@@ -63,7 +66,7 @@ impl Maintenance {
         }
         self.publish(&held, None)?;
         let mut known: HashSet<Path> = held.files().iter().map(|file| file.path.clone()).collect();
-        known.extend(held.removed().await?.into_iter().map(|(path, _)| path));
+        known.extend(held.removed().await?.iter().map(|(path, _)| path.clone()));
         drop(held);
         let orphans: Vec<_> = listed.into_iter().filter(|path| !known.contains(path)).collect();
         self.delete(&orphans).await?;

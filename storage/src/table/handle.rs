@@ -64,7 +64,7 @@ impl Table {
 
     /// The table at the version where the log's handle stands, which `state` is.
     pub(super) async fn at(
-        log: Box<dyn TableLog>,
+        mut log: Box<dyn TableLog>,
         state: LogState,
         store: Arc<dyn ObjectStore>,
         name: &str,
@@ -72,7 +72,7 @@ impl Table {
         let mut covered = HashMap::new();
         let writers: BTreeSet<Uuid> = state.files.iter().map(|file| file.writer).collect();
         for writer in writers {
-            if let Some(position) = covered_in(&*log, writer).await? {
+            if let Some(position) = covered_in(&mut *log, writer).await? {
                 covered.insert(writer, position);
             }
         }
@@ -136,16 +136,16 @@ impl Table {
 
     /// The same, looked up in the log: `covered` knows a log only where files of it are left.
     pub(crate) async fn look_up_covered(
-        &self,
+        &mut self,
         incarnation: Uuid,
     ) -> Result<Option<Position>, StorageError> {
-        covered_in(&*self.log, incarnation).await
+        covered_in(&mut *self.log, incarnation).await
     }
 
     /// Takes the incarnation over: whoever held it before can no longer commit under it. Call it
     /// before `covered` is relied upon.
     pub(crate) async fn fence(&mut self, incarnation: Uuid) -> Result<(), StorageError> {
-        if let Some(position) = covered_in(&*self.log, incarnation).await? {
+        if let Some(position) = covered_in(&mut *self.log, incarnation).await? {
             self.covered.insert(incarnation, position);
         }
         self.apply(|table| {
@@ -293,7 +293,7 @@ impl Table {
     }
 
     /// A number that an earlier change left under a name.
-    pub(crate) async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError> {
+    pub(crate) async fn mark(&mut self, name: &str) -> Result<Option<i64>, StorageError> {
         if self.loaded != self.version {
             let text = format!("table {}: a newer version was read in part", self.name);
             return Err(StorageError::new(ErrorKind::Retry, text));
@@ -303,7 +303,7 @@ impl Table {
 
     /// Files that were removed and may still lie in the store, and when, in milliseconds since
     /// 1970.
-    pub(crate) async fn removed(&self) -> Result<Vec<(Path, i64)>, StorageError> {
+    pub(crate) async fn removed(&mut self) -> Result<&[(Path, i64)], StorageError> {
         self.log.removed().await
     }
 
@@ -474,7 +474,10 @@ impl Table {
     }
 }
 
-async fn covered_in(log: &dyn TableLog, writer: Uuid) -> Result<Option<Position>, StorageError> {
+async fn covered_in(
+    log: &mut dyn TableLog,
+    writer: Uuid,
+) -> Result<Option<Position>, StorageError> {
     let value = log.mark(&Covered::name(writer)).await?;
     Ok(value.map(i64::cast_unsigned))
 }

@@ -108,9 +108,9 @@ pub(super) trait TableLog: std::fmt::Debug + Send + Sync {
     async fn read(&self, version: u64) -> Result<Entry, StorageError>;
 
     /// The mark's value at the handle's version.
-    async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError>;
+    async fn mark(&mut self, name: &str) -> Result<Option<i64>, StorageError>;
 
     /// Files that were removed and may still lie in the store, and when, in milliseconds since
     /// 1970.
-    async fn removed(&self) -> Result<Vec<(Path, i64)>, StorageError>;
+    async fn removed(&mut self) -> Result<&[(Path, i64)], StorageError>;
 }

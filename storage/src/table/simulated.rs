@@ -136,8 +136,8 @@ impl TableLogs for Logs {
     }
 
     fn open(&self, table: &str) -> Result<Box<dyn TableLog>, StorageError> {
-        let (shared, line, at) = (self.shared.clone(), self.line.clone(), 0);
-        Ok(Box::new(Log { table: table.into(), shared, line, at }))
+        let (shared, line) = (self.shared.clone(), self.line.clone());
+        Ok(Box::new(Log { table: table.into(), shared, line, at: 0, removed: Vec::new() }))
     }
 
     async fn create(&self, schema: &TableSchema) -> Result<Box<dyn TableLog>, StorageError> {
@@ -157,6 +157,7 @@ struct Log {
     shared: Arc<Shared>,
     line: Arc<Line>,
     at: usize,
+    removed: Vec<(Path, i64)>,
 }
 
 impl Log {
@@ -197,13 +198,14 @@ impl TableLog for Log {
         Ok(self.version(version as usize, |version| version.entry.clone()))
     }
 
-    async fn mark(&self, name: &str) -> Result<Option<i64>, StorageError> {
+    async fn mark(&mut self, name: &str) -> Result<Option<i64>, StorageError> {
         self.line.read::<StorageError>(&format!("mark {}", self.table)).await?;
         Ok(self.version(self.at, |version| version.marks.get(name).copied()))
     }
 
-    async fn removed(&self) -> Result<Vec<(Path, i64)>, StorageError> {
+    async fn removed(&mut self) -> Result<&[(Path, i64)], StorageError> {
         self.line.read::<StorageError>(&format!("removed {}", self.table)).await?;
-        Ok(self.version(self.at, |version| version.removed.clone()))
+        self.removed = self.version(self.at, |version| version.removed.clone());
+        Ok(&self.removed)
     }
 }

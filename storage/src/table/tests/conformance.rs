@@ -8,6 +8,7 @@ use crate::model::{Field, FieldType};
 use crate::snapshot::FileKind;
 use crate::store::{DurableLocal, open_store};
 use crate::table::delta::DeltaLog;
+use crate::table::log::TableLog;
 use crate::table::{Table, Tables};
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -29,6 +30,7 @@ async fn conformance(store: Arc<dyn ObjectStore>) {
     others_may_commit_beside(&tables(store.clone())).await;
     a_wider_table_keeps_its_files(&tables(store.clone())).await;
     a_checkpoint_keeps_the_tags(store.clone()).await;
+    a_version_that_was_cleaned_up_is_not_free(store.clone()).await;
     a_newer_format_is_refused(store.clone()).await;
     commits_go_astray(store.clone()).await;
     astray::merges_and_removals(store).await;
@@ -253,6 +255,32 @@ async fn a_checkpoint_keeps_the_tags(store: Arc<dyn ObjectStore>) {
     let listed: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
     let checkpoints = listed.iter().filter(|entry| entry.location.as_ref().contains("checkpoint."));
     assert_eq!(checkpoints.count(), 1);
+}
+
+/// A handle that has slept for days aims at a version that was made and cleaned up meanwhile.
+async fn a_version_that_was_cleaned_up_is_not_free(store: Arc<dyn ObjectStore>) {
+    let tables = tables(store.clone());
+    tables.create_table(&schema("slept")).await.unwrap();
+    let mut log = DeltaLog::new(store.clone(), "slept").unwrap();
+    let state = log.load().await.unwrap();
+    log.age();
+    let mut slept = Table::at(Box::new(log), state, store.clone(), "slept").await.unwrap();
+
+    let log = DeltaLog::new(store.clone(), "slept").unwrap().with_checkpoint_interval(2);
+    let mut table = Table::open(Box::new(log), store.clone(), "slept").await.unwrap();
+    for position in 1..=3 {
+        flush(&mut table, Uuid::new_v4(), position).await.unwrap();
+    }
+    let folder = Path::from("slept/_delta_log");
+    while store.head(&folder.clone().join("_last_checkpoint")).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    store.delete(&folder.clone().join(format!("{:020}.json", 1))).await.unwrap();
+
+    let error = flush(&mut slept, Uuid::new_v4(), 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
+    let opened = tables.open_table("slept").await.unwrap();
+    assert_eq!((opened.version(), opened.files()), (table.version(), table.files()));
 }
 
 async fn a_newer_format_is_refused(store: Arc<dyn ObjectStore>) {
