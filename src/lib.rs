@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compact;
 pub mod config;
 pub mod demo;
+mod descriptors;
 pub mod fields;
 pub mod fleet;
 pub mod import;

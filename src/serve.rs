@@ -9,7 +9,7 @@
 //! the log is replayed every request is answered 503; at the end what was appended is durable.
 
 use crate::config::{Config, ConfigError, Loopback};
-use crate::{Failure, metrics, signals};
+use crate::{Failure, descriptors, metrics, signals};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -126,6 +126,7 @@ pub enum ServeError {
 /// Serves until the process is asked to end.
 pub async fn run(options: ServeOptions) -> Result<(), Failure> {
     let asked = signals::asked_to_end()?;
+    descriptors::raise();
     let mut server = Server::start(&options.configuration()?).await?;
     tracing::info!("ready: HTTP and gRPC on {}, PostgreSQL on {}", server.http, server.postgres);
     let outcome = tokio::select! {

@@ -116,6 +116,8 @@ fn grow(
         speed: "max".to_owned(),
         start: at(days.start)?.to_rfc3339(),
         prepare: 0,
+        nodes_per_stream: None,
+        streams_per_connection: 16,
     };
     let sent = simulator::stream(binary, &server.url(), GPUS, &load)?;
     server.wait_until_settled()?;

@@ -19,6 +19,7 @@ mod recovery;
 mod report;
 mod server;
 mod simulator;
+mod sustain;
 
 use clap::{Parser, Subcommand};
 use report::Report;
@@ -38,6 +39,7 @@ Examples:
   warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench growth --days 1,7,30
   warpline-bench recovery --seconds 10,60,300
+  warpline-bench sustain --gpus 222000 --duration 30m
   warpline-bench open --files 10000,100000
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
@@ -65,6 +67,7 @@ enum Command {
     Open(open::OpenOptions),
     Queries(Box<queries::QueryOptions>),
     Recovery(recovery::RecoveryOptions),
+    Sustain(sustain::SustainOptions),
 }
 
 fn main() -> ExitCode {
@@ -89,6 +92,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Open(options) => open::run(options)?,
         Command::Queries(options) => queries::run(options)?,
         Command::Recovery(options) => recovery::run(options)?,
+        Command::Sustain(options) => sustain::run(options)?,
     };
     for table in &report.tables {
         println!("{table}");

@@ -90,6 +90,8 @@ fn measure(binary: &Path, seconds: u64, options: &RecoveryOptions) -> Result<Rec
         speed: "max".to_owned(),
         start: "2026-11-20T00:00:00Z".to_owned(),
         prepare: 4,
+        nodes_per_stream: None,
+        streams_per_connection: 16,
     };
     let sent = simulator::stream(binary, &server.url(), options.gpus, &load)?;
     let log_bytes = server.sample("warpline_log_bytes")?;

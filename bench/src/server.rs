@@ -126,7 +126,7 @@ impl Server {
 
     /// The server's own counters.
     pub(crate) fn counters(&self) -> Result<Counters, Failure> {
-        let page = http::get(self.address, "/metrics")?;
+        let page = self.page()?;
         let count = |name| sample(&page, name);
         Ok(Counters {
             rows: count("warpline_rows_total")? as u64,
@@ -135,9 +135,14 @@ impl Server {
         })
     }
 
+    /// All its metrics; see [`sample`].
+    pub(crate) fn page(&self) -> Result<String, Failure> {
+        Ok(http::get(self.address, "/metrics")?)
+    }
+
     /// One of its metrics.
     pub(crate) fn sample(&self, name: &str) -> Result<f64, Failure> {
-        sample(&http::get(self.address, "/metrics")?, name)
+        sample(&self.page()?, name)
     }
 
     /// Waits until every row is committed, and then until maintenance has merged all it can and
@@ -322,7 +327,8 @@ fn compact(command: &mut Command) -> Result<Compacted, Failure> {
     }
 }
 
-fn sample(page: &str, name: &str) -> Result<f64, Failure> {
+/// A metric of a page by its name and labels.
+pub(crate) fn sample(page: &str, name: &str) -> Result<f64, Failure> {
     http::sample(page, name).ok_or_else(|| format!("/metrics does not tell {name}").into())
 }
 

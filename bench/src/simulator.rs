@@ -1,8 +1,9 @@
 //! `warpline simulate` as the client of a measurement.
 
 use crate::Failure;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// What a simulated fleet is asked to send.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,10 +30,18 @@ pub(crate) struct Load {
     /// Frames made ahead and replayed: the sender costs little, the data is less real
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) prepare: u64,
+
+    /// Nodes that share a producer [default: as many as make 64 producers]
+    #[arg(long, value_name = "K")]
+    pub(crate) nodes_per_stream: Option<u64>,
+
+    /// Producers that share a connection
+    #[arg(long, value_name = "C", default_value_t = 16)]
+    pub(crate) streams_per_connection: usize,
 }
 
 /// The simulator's last lines: what the server has acknowledged as durable.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Acknowledged {
     pub(crate) rows: u64,
     pub(crate) values: u64,
@@ -49,26 +58,69 @@ pub(crate) fn stream(
     gpus: u32,
     load: &Load,
 ) -> Result<Acknowledged, Failure> {
+    start(binary, server, gpus, load)?.finish()
+}
+
+/// A simulator that streams.
+#[derive(Debug)]
+pub(crate) struct Sender(Child);
+
+/// Starts to stream a fleet of `gpus` to the server.
+pub(crate) fn start(
+    binary: &Path,
+    server: &str,
+    gpus: u32,
+    load: &Load,
+) -> Result<Sender, Failure> {
     let mut command = Command::new(binary);
+    command.arg("simulate");
     if load.speed == "max" {
-        command.args(["simulate", "--start", &load.start]);
-    } else {
-        command.arg("simulate");
+        command.args(["--start", &load.start]);
     }
-    let output = command
+    if let Some(nodes) = load.nodes_per_stream {
+        command.args(["--nodes-per-stream", &nodes.to_string()]);
+    }
+    let child = command
         .args(["--server", server, "--gpus", &gpus.to_string()])
         .args(["--interval", &load.interval, "--duration", &load.duration])
         .args(["--seed", &load.seed.to_string(), "--speed", &load.speed])
         .args(["--prepare", &load.prepare.to_string()])
+        .args(["--streams-per-connection", &load.streams_per_connection.to_string()])
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()
         .map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
-    if !output.status.success() {
-        return Err(format!("the simulator ended with {}", output.status).into());
+    Ok(Sender(child))
+}
+
+impl Sender {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
-    parse(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| "the simulator did not say what was acknowledged".into())
+
+    pub(crate) fn is_running(&mut self) -> Result<bool, Failure> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+
+    /// Waits until all is durable.
+    pub(crate) fn finish(mut self) -> Result<Acknowledged, Failure> {
+        let mut output = String::new();
+        self.0.stdout.take().map_or(Ok(0), |mut out| out.read_to_string(&mut output))?;
+        let status = self.0.wait()?;
+        if !status.success() {
+            return Err(format!("the simulator ended with {status}").into());
+        }
+        parse(&output).ok_or_else(|| "the simulator did not say what was acknowledged".into())
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // Both fail only where the process has already gone, which is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Reads `acknowledged rows=R values=V seconds=S` and, where there is one, the line

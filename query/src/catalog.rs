@@ -1,5 +1,5 @@
 //! The names SQL can reach: `postgres.public` holds a snapshot's tables, `postgres.latest` under
-//! the same names the last row of every series.
+//! the same names the last row of every series, `postgres.system` what the server knows of itself.
 
 use crate::latest::LatestView;
 use crate::named::Named;

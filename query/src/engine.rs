@@ -11,6 +11,7 @@ use crate::planner::Planner;
 use crate::plans::Plans;
 use crate::scan::{Chunks, Footers};
 use crate::statement::{Statement, parse_one};
+use crate::system::{MetricSource, SYSTEM, SystemSchema};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     SchemaProvider,
@@ -89,6 +90,7 @@ struct Inner {
     /// Everything a statement's context has in common with every other's.
     base: SessionContext,
     pg_catalog: Arc<dyn SchemaProvider>,
+    system: SystemSchema,
     parser: PostgresCompatibilityParser,
     plans: Arc<Plans>,
     timeout: Duration,
@@ -115,13 +117,30 @@ impl Engine {
         Self::over(move || storage.snapshot(), options)
     }
 
+    /// An engine whose `system.metrics` shows what `metrics` gives.
+    pub fn observed(
+        storage: Storage,
+        options: &EngineOptions,
+        metrics: MetricSource,
+    ) -> Result<Self, QueryError> {
+        Self::start(Arc::new(move || storage.snapshot()), options, metrics)
+    }
+
     /// An engine whose statements each read one snapshot that `source` gives.
     pub fn over(
         source: impl Fn() -> Snapshot + Send + Sync + 'static,
         options: &EngineOptions,
     ) -> Result<Self, QueryError> {
-        let source: Source = Arc::new(source);
-        let (base, pg_catalog) = base_context(&source, options)?;
+        Self::start(Arc::new(source), options, Arc::new(Vec::new))
+    }
+
+    fn start(
+        source: Source,
+        options: &EngineOptions,
+        metrics: MetricSource,
+    ) -> Result<Self, QueryError> {
+        let system = SystemSchema { snapshots: Arc::clone(&source), metrics };
+        let (base, pg_catalog) = base_context(&source, &system, options)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("warpline-query")
@@ -135,6 +154,7 @@ impl Engine {
             source,
             base,
             pg_catalog,
+            system,
             parser: PostgresCompatibilityParser::new(),
             plans: Arc::new(Plans::new(options.plans)),
             timeout: options.timeout,
@@ -190,6 +210,7 @@ impl Engine {
             catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
         };
         register("pg_catalog", self.inner.pg_catalog.clone());
+        register(SYSTEM, Arc::new(self.inner.system.clone()));
         let named = Arc::new(Named::default());
         for (name, show) in SCHEMAS {
             let (snapshot, named) = (snapshot.clone(), Arc::clone(&named));
@@ -223,6 +244,7 @@ impl Engine {
 
 fn base_context(
     source: &Source,
+    system: &SystemSchema,
     options: &EngineOptions,
 ) -> DataFusionResult<(SessionContext, Arc<dyn SchemaProvider>)> {
     let catalog = Arc::new(MemoryCatalogProvider::new());
@@ -230,6 +252,7 @@ fn base_context(
         let live = LiveSchema { source: Arc::clone(source), show };
         catalog.register_schema(name, Arc::new(live))?;
     }
+    catalog.register_schema(SYSTEM, Arc::new(system.clone()))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
     let state = SessionStateBuilder::new()

@@ -16,6 +16,7 @@ mod postgres;
 mod rewrite;
 mod scan;
 mod statement;
+mod system;
 mod types;
 
 pub use answer::Answer;
@@ -27,4 +28,5 @@ pub use exact::{Ask, ExactAggregate, ExactSums};
 pub use http::http_routes;
 pub use postgres::serve_postgres;
 pub use scan::{BufferExec, ChunkExec, ResolveExec, TableView};
+pub use system::{Metric, MetricSource, SYSTEM};
 pub use types::{DECIMALS, sql_schema};

@@ -16,7 +16,7 @@ use url::Url;
 use warpline_ingest::client::{ClientOptions, Refusals, StreamClient, dial};
 use warpline_storage::model::{Layout, ProducerId, Timestamp};
 
-const STREAMS_PER_CONNECTION: usize = 16;
+pub(super) const STREAMS_PER_CONNECTION: usize = 16;
 /// Frames that wait for their acknowledgement may take this much memory over all streams.
 const WINDOW_BYTES: usize = 256 << 20;
 const MIN_WINDOW_BYTES: usize = 2 << 20;
@@ -36,6 +36,8 @@ pub struct Feed {
     pub speed: Speed,
     /// Producers; `None` takes up to 64.
     pub streams: Option<u64>,
+    /// Producers that share a connection.
+    pub streams_per_connection: usize,
     /// `None` takes one in real time and as many as make good frames at full speed.
     pub ticks_per_frame: Option<u64>,
     /// Frames to make ahead and replay; 0 makes each when it is sent.
@@ -72,6 +74,7 @@ impl Feed {
             ticks,
             speed,
             streams: None,
+            streams_per_connection: STREAMS_PER_CONNECTION,
             ticks_per_frame: None,
             prepare: 0,
             resume: false,
@@ -126,7 +129,7 @@ impl Feed {
         for number in 0..count {
             let range = nodes * number / count..nodes * (number + 1) / count;
             let channel = match streams.last() {
-                Some(last) if !streams.len().is_multiple_of(STREAMS_PER_CONNECTION) => {
+                Some(last) if !streams.len().is_multiple_of(self.streams_per_connection.max(1)) => {
                     last.channel.clone()
                 }
                 _ => dial(server)?,

@@ -82,6 +82,10 @@ pub struct SimulateOptions {
     #[arg(long, value_name = "K")]
     pub nodes_per_stream: Option<u64>,
 
+    /// Producers that share a connection; 1 is how agents come
+    #[arg(long, value_name = "C", default_value_t = feed::STREAMS_PER_CONNECTION)]
+    pub streams_per_connection: usize,
+
     /// Ticks sent at once [default: 1, or with --speed max what makes good frames]
     #[arg(long, value_name = "T")]
     pub ticks_per_frame: Option<u64>,
@@ -173,6 +177,7 @@ impl SimulateOptions {
         let streams = self.streams.or(self.nodes_per_stream.map(per_stream));
         Ok(Feed {
             streams,
+            streams_per_connection: self.streams_per_connection,
             ticks_per_frame: self.ticks_per_frame,
             prepare: self.prepare,
             resume: self.resume,

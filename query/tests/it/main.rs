@@ -11,3 +11,4 @@ mod plans;
 mod rollups;
 mod slt;
 mod store;
+mod system;

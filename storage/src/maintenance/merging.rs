@@ -68,7 +68,12 @@ impl Maintenance {
             |date| if all { Due::Day } else { self.days.due(table, date, &stored.files, now) };
         let Some(choice) = next_merge(&stored.files, due, &limits) else { return Ok(None) };
         let started = uptime();
-        let outputs = merged(&writer, &choice, &stored.files, limits.target_bytes).await?;
+        let mut outputs = Vec::new();
+        let written = write(&writer, &choice, &stored.files, limits.target_bytes, &mut outputs);
+        if let Err(error) = written.await {
+            self.discard(&writer, &outputs).await;
+            return Err(error);
+        }
         let done = Merged {
             files: choice.inputs.len(),
             rows: outputs.iter().map(WrittenFile::rows).sum(),
@@ -76,10 +81,13 @@ impl Maintenance {
             written: outputs.iter().map(WrittenFile::bytes).sum(),
         };
         let mut held = handle.lock().await;
-        let replaced = held.replace(&choice.inputs, outputs).await?;
+        let replaced = held.replace(&choice.inputs, outputs.clone()).await?;
         self.publish(&held, None)?;
+        drop(held);
         if replaced {
             self.count(done, uptime().saturating_sub(started));
+        } else {
+            self.discard(&writer, &outputs).await;
         }
         Ok(replaced.then_some(done))
     }
@@ -131,13 +139,14 @@ impl Days {
     }
 }
 
-/// The rows of the chosen files in new ones, each about as large as a file should be.
-async fn merged(
+/// Writes the rows of the chosen files into new ones, each about as large as a file should be.
+async fn write(
     writer: &FileWriter,
     choice: &Choice,
     all: &[Arc<DataFile>],
     target_bytes: u64,
-) -> Result<Vec<WrittenFile>, StorageError> {
+    written: &mut Vec<WrittenFile>,
+) -> Result<(), StorageError> {
     let inputs = &choice.inputs;
     let (rows, bytes) =
         inputs.iter().fold((0, 0), |(rows, bytes), f| (rows + f.rows, bytes + f.bytes));
@@ -155,7 +164,6 @@ async fn merged(
     if !stays.is_empty() {
         groups.push((Wanted::Late, FileAbout { kind: FileKind::Late, ..about }));
     }
-    let mut written = Vec::new();
     for (wanted, about) in groups {
         let (store, schema, all) = (writer.store(), writer.schema(), &[TimeRange::ALL]);
         let merge = Merge::of_files(store, schema, inputs, wanted, stays.clone(), all).await?;
@@ -164,7 +172,7 @@ async fn merged(
             written.push(file);
         }
     }
-    Ok(written)
+    Ok(())
 }
 
 /// The next rows of a merge, for one file.

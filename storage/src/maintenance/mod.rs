@@ -36,6 +36,24 @@ use tokio::sync::Mutex as AsyncMutex;
 
 const ORPHANS_EVERY: Duration = Duration::from_hours(6);
 
+/// The longest that a table whose maintenance fails is left alone.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// A table whose maintenance failed: what reads and writes much is not tried at each turn.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    length: Duration,
+    /// By [`uptime`].
+    until: Duration,
+}
+
+impl Pause {
+    fn after(before: Option<Self>, interval: Duration) -> Self {
+        let length = before.map_or(interval, |pause| (pause.length * 2).min(LONGEST_PAUSE));
+        Self { length, until: uptime() + length }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     state: Arc<Mutex<State>>,
@@ -67,10 +85,18 @@ impl Maintenance {
     /// Does what is due, for ever.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut orphans_at = uptime() + self.options.interval;
+        let mut pauses: HashMap<Arc<str>, Pause> = HashMap::new();
         loop {
             machine::sleep(self.options.interval).await;
             for table in self.open.names() {
+                if pauses.get(&table).is_some_and(|pause| uptime() < pause.until) {
+                    continue;
+                }
                 let work = self.maintain(&table, now()).await;
+                let before = pauses.remove(&table);
+                if work.is_err() {
+                    pauses.insert(table.clone(), Pause::after(before, self.options.interval));
+                }
                 self.report(&table, work);
             }
             if uptime() >= orphans_at {

@@ -210,30 +210,37 @@ impl Maintenance {
         let (mut replaced, mut written) = (Vec::new(), Vec::new());
         for date in run.dates() {
             let old = run.meeting(own.iter().filter(|file| file.date == date));
-            written.extend(self.day(run, date, &from, &to, &old).await?);
+            if let Err(error) = self.day(run, date, (&from, &to), &old, &mut written).await {
+                self.discard(&to, &written).await;
+                return Err(error);
+            }
             replaced.extend(old);
         }
         let rows: u64 = written.iter().map(WrittenFile::rows).sum();
         let bytes: u64 = written.iter().map(WrittenFile::bytes).sum();
         let mut held = handle.lock().await;
-        if held.exchange(&replaced, written, run.marks(), true, Some(run.follows)).await? {
+        let files = written.clone();
+        let made = held.exchange(&replaced, files, run.marks(), true, Some(run.follows)).await?;
+        if made {
             self.counters.rolled_rows.fetch_add(rows, Relaxed);
             self.counters.rolled_bytes.fetch_add(bytes, Relaxed);
             let micros = uptime().saturating_sub(started).as_micros() as u64;
             self.counters.roll_micros.fetch_add(micros, Relaxed);
+        } else {
+            self.discard(&to, &written).await;
         }
         self.publish(&held, None)
     }
 
-    /// One day of the tier: what stays of its old files, and the buckets that are computed.
+    /// Writes one day of the tier: what stays of its old files, and the buckets that are computed.
     async fn day(
         &self,
         run: &Run<'_>,
         date: NaiveDate,
-        from: &FileWriter,
-        to: &FileWriter,
+        (from, to): (&FileWriter, &FileWriter),
         old: &[Arc<DataFile>],
-    ) -> Result<Vec<WrittenFile>, StorageError> {
+        written: &mut Vec<WrittenFile>,
+    ) -> Result<(), StorageError> {
         let all: Arc<[TimeRange]> = [TimeRange::ALL].into();
         let mut sources = Vec::new();
         for file in old {
@@ -253,11 +260,10 @@ impl Maintenance {
             level: Level::Flush,
             version: None,
         };
-        let mut written = Vec::new();
         while let Some(file) = to.write(Stretch::of(&merge, rows_per_file), about).await? {
             written.push(file);
         }
-        Ok(written)
+        Ok(())
     }
 
     /// Shows readers how far a table's rollups have come.

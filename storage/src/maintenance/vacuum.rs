@@ -9,6 +9,7 @@ use crate::error::StorageError;
 use crate::machine::now;
 use crate::snapshot::DataFile;
 use crate::store::store_error;
+use crate::table::{FileWriter, WrittenFile};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -53,6 +54,11 @@ impl Maintenance {
         due.filter(|path| !deleted.contains(path) && !there.contains(path) && !is_held(path))
             .cloned()
             .collect()
+    }
+
+    /// Deletes files that were written for a commit that will not be made.
+    pub(super) async fn discard(&self, writer: &FileWriter, files: &[WrittenFile]) {
+        self.counters.deleted_files.fetch_add(writer.discard(files).await, Relaxed);
     }
 
     /// Deletes data files that the table's log does not know.

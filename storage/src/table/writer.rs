@@ -53,4 +53,18 @@ impl FileWriter {
         put.map_err(|e| store_error(format!("{location} was not written"), e))?;
         Ok(Some(file))
     }
+
+    /// Deletes files that no commit will name; answers how many. One that stays is deleted as an
+    /// orphan later.
+    pub(crate) async fn discard(&self, files: &[WrittenFile]) -> u64 {
+        let mut deleted = 0;
+        for file in files {
+            let location = Path::from(format!("{}/{}", self.schema.table, file.path));
+            match self.store.delete(&location).await {
+                Ok(()) => deleted += 1,
+                Err(error) => tracing::debug!(%location, %error, "an orphan was not deleted"),
+            }
+        }
+        deleted
+    }
 }

@@ -31,6 +31,7 @@ async fn conformance(store: Arc<dyn ObjectStore>) {
     a_wider_table_keeps_its_files(&tables(store.clone())).await;
     a_checkpoint_keeps_the_tags(store.clone()).await;
     a_version_that_was_cleaned_up_is_not_free(store.clone()).await;
+    what_is_discarded_is_gone(store.clone()).await;
     a_newer_format_is_refused(store.clone()).await;
     commits_go_astray(store.clone()).await;
     astray::merges_and_removals(store).await;
@@ -281,6 +282,18 @@ async fn a_version_that_was_cleaned_up_is_not_free(store: Arc<dyn ObjectStore>) 
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");
     let opened = tables.open_table("slept").await.unwrap();
     assert_eq!((opened.version(), opened.files()), (table.version(), table.files()));
+}
+
+async fn what_is_discarded_is_gone(store: Arc<dyn ObjectStore>) {
+    let table = tables(store.clone()).create_table(&schema("discarded")).await.unwrap();
+    let batch = rows(table.schema(), 2, 2, super::DAY);
+    let about = about(Uuid::new_v4(), 1, 1);
+    let written = table.writer().write([Ok(batch)].into_iter(), about).await.unwrap().unwrap();
+    let path = Path::from(format!("discarded/{}", written.path));
+    store.head(&path).await.unwrap();
+    assert_eq!(table.writer().discard(&[written]).await, 1);
+    let error = store.head(&path).await.unwrap_err();
+    assert!(matches!(error, object_store::Error::NotFound { .. }), "{error}");
 }
 
 async fn a_newer_format_is_refused(store: Arc<dyn ObjectStore>) {

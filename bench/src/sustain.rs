@@ -1,0 +1,226 @@
+//! `sustain`: whether a server holds a load for as long as it lasts, and what it costs all told.
+//!
+//! A fleet streams in real time, frames made ahead, while server and sender are looked at; then the
+//! server comes to rest, and what is left to merge is merged. Only then is the cost of a value known.
+
+use crate::Failure;
+use crate::limits;
+use crate::process;
+use crate::report::{MIB, Machine, Report, Table, known, number};
+use crate::server::{self, Compacted, Server, Setting};
+use crate::simulator::{self, Acknowledged, Load};
+use serde::Serialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How often the server is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Rows of the table that shows the run.
+const STRETCHES: usize = 10;
+
+/// Hold a load for a while: rate, CPU, memory, acknowledgements, and the cost until all is merged.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct SustainOptions {
+    /// GPUs of 60 fields at 1 Hz
+    #[arg(long, default_value_t = 222_000)]
+    gpus: u32,
+
+    /// How long they stream
+    #[arg(long, value_name = "TIME", default_value = "30m")]
+    duration: String,
+
+    /// Ticks made ahead and replayed
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    prepare: u64,
+
+    /// Nodes that share a producer; 1 is a stream a node
+    #[arg(long, value_name = "K")]
+    nodes_per_stream: Option<u64>,
+
+    /// Producers that share a connection
+    #[arg(long, value_name = "C", default_value_t = 16)]
+    streams_per_connection: usize,
+
+    /// A setting of the server, SECTION.KEY=VALUE; may be given several times
+    #[arg(long = "set", value_name = "SETTING")]
+    settings: Vec<Setting>,
+
+    /// The warpline to measure [default: the one beside this program]
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+
+    /// Folder on the disk to measure [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What was seen at one moment of the run.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Look {
+    seconds: f64,
+    rows: f64,
+    server_cpu: f64,
+    sender_cpu: f64,
+    resident_mib: f64,
+    buffer_mib: f64,
+    log_mib: f64,
+    flush_files: f64,
+    merge_lag: f64,
+}
+
+/// CPU seconds of the server, each until all before it had happened.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Cost {
+    durable: f64,
+    stored: f64,
+    rest: f64,
+    merged: f64,
+}
+
+/// A load held to its end, and what was left to do then.
+#[derive(Debug, Serialize)]
+struct Held {
+    sent: Acknowledged,
+    looks: Vec<Look>,
+    cost: Cost,
+    peak_mib: f64,
+    bytes: u64,
+    compacted: Compacted,
+}
+
+pub(crate) fn run(options: &SustainOptions) -> Result<Report, Failure> {
+    let machine = Machine::here();
+    let limits = limits::measure(options.dir.as_deref())?;
+    let held = hold(options)?;
+    let title = format!("{} GPUs at 1 Hz for {} ({machine})", options.gpus, options.duration);
+    let limits_table = limits.table("Limits of the machine".to_owned());
+    let tables = vec![summary(title, options.gpus, &held), course(&held.looks), limits_table];
+    let figures = json!({
+        "machine": machine, "limits": limits, "gpus": options.gpus, "held": held,
+    });
+    Ok(Report { tables, figures })
+}
+
+fn hold(options: &SustainOptions) -> Result<Held, Failure> {
+    let binary = server::binary(options.binary.as_deref())?;
+    let mut server = Server::start(&binary, options.dir.as_deref(), options.settings.clone())?;
+    let before = server.cpu_seconds()?;
+    let (sent, looks) = stream(&binary, &server, options)?;
+    let durable = server.cpu_seconds()? - before;
+    let counters = server.wait_until_flushed()?;
+    if counters.rows != sent.rows {
+        return Err(format!("{} rows were acknowledged, {} taken", sent.rows, counters.rows).into());
+    }
+    let stored = server.cpu_seconds()? - before;
+    server.wait_until_settled()?;
+    let rest = server.cpu_seconds()? - before;
+    let peak_mib = server.memory()?.peak as f64 / MIB;
+    let compacted = server.compact()?;
+    let cost = Cost { durable, stored, rest, merged: rest + compacted.cpu };
+    Ok(Held { sent, looks, cost, peak_mib, bytes: server.parquet()?.bytes, compacted })
+}
+
+/// Streams the fleet to its end, and looks at both sides meanwhile.
+fn stream(
+    binary: &Path,
+    server: &Server,
+    options: &SustainOptions,
+) -> Result<(Acknowledged, Vec<Look>), Failure> {
+    let load = Load {
+        interval: "1s".to_owned(),
+        duration: options.duration.clone(),
+        seed: 1,
+        speed: "real".to_owned(),
+        start: String::new(),
+        prepare: options.prepare,
+        nodes_per_stream: options.nodes_per_stream,
+        streams_per_connection: options.streams_per_connection,
+    };
+    let mut sender = simulator::start(binary, &server.url(), options.gpus, &load)?;
+    let (begun, before) = (Instant::now(), server.cpu_seconds()?);
+    let mut looks = Vec::new();
+    while sender.is_running()? {
+        // The sender's figures are gone once it has ended.
+        if let Ok(sender_cpu) = process::cpu_seconds(sender.id()) {
+            looks.push(look(server, begun, before, sender_cpu)?);
+        }
+        sleep(LOOK);
+    }
+    Ok((sender.finish()?, looks))
+}
+
+fn look(server: &Server, begun: Instant, before: f64, sender_cpu: f64) -> Result<Look, Failure> {
+    let page = server.page()?;
+    let sample = |name: &str| server::sample(&page, name);
+    Ok(Look {
+        seconds: begun.elapsed().as_secs_f64(),
+        rows: sample("warpline_rows_total")?,
+        server_cpu: server.cpu_seconds()? - before,
+        sender_cpu,
+        resident_mib: server.memory()?.now as f64 / MIB,
+        buffer_mib: sample("warpline_buffer_bytes")? / MIB,
+        log_mib: sample("warpline_log_bytes")? / MIB,
+        flush_files: sample("warpline_level_files{level=\"flush\"}")?,
+        merge_lag: sample("warpline_merge_lag_seconds")?,
+    })
+}
+
+fn summary(title: String, gpus: u32, held: &Held) -> Table {
+    let Held { sent, looks, cost, .. } = held;
+    let values = sent.values as f64;
+    let per_million = |cpu: f64| number(cpu / values * 1e6);
+    let sender = looks.last().map_or(0.0, |look| look.sender_cpu);
+    let mut table = Table::new(title, &["figure", "value"]);
+    let mut row = |what: &str, value: String| table.row(vec![what.to_owned(), value]);
+    row("M values offered a second", number(f64::from(gpus) * 60.0 / 1e6));
+    row("M values taken a second", number(values / sent.seconds / 1e6));
+    row("acknowledgement p50 ms", known(sent.latency_p50));
+    row("acknowledgement p99 ms", known(sent.latency_p99));
+    row("server CPU s/M until durable, with what ran beside it", per_million(cost.durable));
+    row("until stored", per_million(cost.stored));
+    row("until at rest, with rollups", per_million(cost.rest));
+    row("until merged to days by `warpline compact`", per_million(cost.merged));
+    row("sender CPU s/M", per_million(sender));
+    row("server's peak MiB", number(held.peak_mib));
+    row("peak MiB of `warpline compact`", number(held.compacted.peak_mib));
+    row("bytes a value, rollups included", number(held.bytes as f64 / values));
+    table
+}
+
+/// The run in stretches of equal length.
+fn course(looks: &[Look]) -> Table {
+    let header = [
+        "until s",
+        "M rows/s",
+        "server cores",
+        "sender cores",
+        "resident MiB",
+        "buffer MiB",
+        "log MiB",
+        "flush files",
+        "merge lag s",
+    ];
+    let mut table = Table::new("Its course: means, and the most of memory, log and files", &header);
+    let stretch = looks.len().div_ceil(STRETCHES).max(2);
+    for from in (0..looks.len().saturating_sub(1)).step_by(stretch) {
+        let own = &looks[from..(from + stretch + 1).min(looks.len())];
+        let (Some(first), Some(last)) = (own.first(), own.last()) else { continue };
+        let seconds = (last.seconds - first.seconds).max(f64::MIN_POSITIVE);
+        let rate = |value: fn(&Look) -> f64| (value(last) - value(first)) / seconds;
+        let most = |value: fn(&Look) -> f64| number(own.iter().map(value).fold(0.0, f64::max));
+        table.row(vec![
+            number(last.seconds),
+            number(rate(|look| look.rows) / 1e6),
+            number(rate(|look| look.server_cpu)),
+            number(rate(|look| look.sender_cpu)),
+            most(|look| look.resident_mib),
+            most(|look| look.buffer_mib),
+            most(|look| look.log_mib),
+            most(|look| look.flush_files),
+            most(|look| look.merge_lag),
+        ]);
+    }
+    table
+}
