@@ -77,7 +77,7 @@ pub struct ServeOptions {
     #[arg(long, value_name = "ADDRESS")]
     pub postgres: Option<Loopback>,
 
-    /// Memory for rows that are not in the tables yet [default: 2GiB]
+    /// Memory for rows that are not in the tables yet [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<crate::config::ByteSize>,
 

@@ -18,7 +18,8 @@ use crate::model::{Layout, Position, ProducerId, Sequence, TableSchema, Timestam
 use crate::rollup::TIERS;
 use crate::snapshot::{Snapshot, TableSnapshot};
 use crate::table::Tables;
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;

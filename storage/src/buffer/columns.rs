@@ -15,7 +15,7 @@ use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     TimestampMicrosecondType,
 };
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// A row to be moved. Several in sequence make one output row where `continues` is set: the same
@@ -31,19 +31,20 @@ pub(super) struct RowRef<'a> {
 /// The blocks of a regular run: one per tick, row `i` of each is series `i`.
 #[derive(Debug)]
 pub(super) struct Ticks<'a> {
-    pub(super) entry: &'a LayoutEntry,
-    pub(super) map: &'a ColumnMap,
-    pub(super) blocks: Vec<&'a Block>,
+    entry: &'a LayoutEntry,
+    map: &'a ColumnMap,
+    blocks: Vec<&'a Block>,
+    /// Where the rows of each series of a block begin in the output.
+    starts: Vec<usize>,
 }
 
-impl Ticks<'_> {
-    /// Where the rows of each series of a block begin in the output.
-    fn starts(&self) -> Vec<usize> {
-        let mut starts = vec![0; self.entry.by_identity.len()];
-        for (place, series) in self.entry.by_identity.iter().enumerate() {
-            starts[*series as usize] = place * self.blocks.len();
+impl<'a> Ticks<'a> {
+    pub(super) fn new(entry: &'a LayoutEntry, map: &'a ColumnMap, blocks: Vec<&'a Block>) -> Self {
+        let mut starts = vec![0; entry.by_identity.len()];
+        for (place, series) in entry.by_identity.iter().enumerate() {
+            starts[*series as usize] = place * blocks.len();
         }
-        starts
+        Self { entry, map, blocks, starts }
     }
 
     fn rows(&self) -> usize {
@@ -225,17 +226,16 @@ impl<T: Stored> Values<T> {
             self.present.get_or_insert_with(|| vec![true; start]).resize(end, false);
             return;
         };
-        let starts = ticks.starts();
         let out = &mut self.values[start..];
         for (tick, block) in ticks.blocks.iter().enumerate() {
-            for (value, start) in T::read_all(block.column(column)).zip(&starts) {
+            for (value, start) in T::read_all(block.column(column)).zip(&ticks.starts) {
                 out[start + tick] = value;
             }
         }
         if self.present.is_some() || ticks.blocks.iter().any(|b| b.validity(column).is_some()) {
             let present = self.present.get_or_insert_with(|| vec![true; start]);
             present.resize(end, true);
-            mark_absent(&mut present[start..], ticks, column, &starts);
+            mark_absent(&mut present[start..], ticks, column);
         }
     }
 
@@ -301,10 +301,10 @@ impl<T: Stored> Values<T> {
     }
 }
 
-fn mark_absent(present: &mut [bool], ticks: &Ticks<'_>, column: usize, starts: &[usize]) {
+fn mark_absent(present: &mut [bool], ticks: &Ticks<'_>, column: usize) {
     for (tick, block) in ticks.blocks.iter().enumerate() {
         if block.validity(column).is_some() {
-            for (row, start) in starts.iter().enumerate() {
+            for (row, start) in ticks.starts.iter().enumerate() {
                 present[start + tick] = block.is_present(column, row);
             }
         }

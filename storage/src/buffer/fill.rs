@@ -4,7 +4,7 @@ use super::Buffered;
 use super::columns::{Column, ColumnMap, RowRef, Wanted};
 use super::generation::LayoutEntry;
 use crate::model::TableSchema;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// Rows handed to each column in turn: small enough for their blocks to stay in the cache.

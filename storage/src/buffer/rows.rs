@@ -4,7 +4,7 @@ use super::generation::{Chunk, LayoutEntry, Newest};
 use super::{Buffered, Keep};
 use crate::model::{SeriesId, Timestamp};
 use crate::snapshot::TimeRange;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use warpline_kernel::strictly_increasing;
 

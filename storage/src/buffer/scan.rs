@@ -134,7 +134,7 @@ impl Scan {
 
     fn move_ticks(&self, run: &TickRun, columns: &mut [Column]) {
         let blocks = run.ticks.iter().map(|block| &self.order.block(*block).block).collect();
-        let ticks = Ticks { entry: &run.entry, map: self.fill.map_of(&run.entry), blocks };
+        let ticks = Ticks::new(&run.entry, self.fill.map_of(&run.entry), blocks);
         for (number, column) in columns.iter_mut().enumerate() {
             column.extend_ticks(&ticks, number);
         }

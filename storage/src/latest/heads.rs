@@ -4,7 +4,7 @@
 //! and every write of that time, in order. Nothing of a row is kept but its place.
 
 use crate::model::Timestamp;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// A row that is kept elsewhere: a source by its number, and a row of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::model::{Identity, TableSchema, Timestamp};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, take, take_record_batch};
 use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -12,8 +12,8 @@ use crate::model::{Identity, TableSchema, Timestamp};
 use crate::snapshot::DataFile;
 use crate::table::{KeyRow, newest_keys, read_rows};
 use futures::{StreamExt, TryStreamExt};
+use hashbrown::HashMap;
 use object_store::ObjectStore;
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 

@@ -7,8 +7,9 @@ use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp}
 use crate::rules::times_of_others;
 use crate::snapshot::{DataFile, TableSnapshot, TimeRange, store_url};
 use crate::table::{Table, Tables};
+use hashbrown::HashMap;
 use object_store::path::Path;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
