@@ -64,7 +64,9 @@ async fn a_server_that_comes_back_gets_every_tick_once() {
     let server = serve(&data, 0).await;
     let port = server.http().port();
     let producer = ProducerId::new("agent/n1").unwrap();
-    let mut uplink = Uplink::connect(&server.url(), &producer, 1 << 20).await.unwrap();
+    let kept =
+        options(&["--target", "a", "--spool", folder.path().join("spool").to_str().unwrap()]);
+    let client = SpoolClient::start(&server.url(), &producer, spool::open(&kept).unwrap()).unwrap();
     let file = folder.path().join("a.prom");
     let mut target = only_target(file.to_str().unwrap());
     let mut send = async |tick: i64| {
@@ -72,7 +74,7 @@ async fn a_server_that_comes_back_gets_every_tick_once() {
         let text = format!("DCGM_FI_DEV_SM_CLOCK{{gpu=\"0\",pod=\"p{}\"}} {tick}\n", tick % 70);
         std::fs::write(&file, text).unwrap();
         let scrape = target.scrape(TIME + tick * 1_000_000, PATIENCE).await.unwrap();
-        uplink.send(scrape.mapped.blocks).await.unwrap();
+        client.append(scrape.mapped.blocks, TIME);
     };
     for tick in 0..40 {
         send(tick).await;
@@ -85,8 +87,8 @@ async fn a_server_that_comes_back_gets_every_tick_once() {
     for tick in 50..150 {
         send(tick).await;
     }
-    let summary = uplink.finish().await.unwrap();
-    assert!(summary.refusals.is_empty(), "{:?}", summary.refusals);
+    let (summary, settled) = client.finish(PATIENCE * 12).await.unwrap();
+    assert!(settled && summary.stream.refusals.is_empty(), "{summary:?}");
     assert_eq!(rows(&server, "gpu").await, 150);
     assert_eq!(server.storage().producer(&producer).borrow().durable, 150);
     server.stop().await.unwrap();
