@@ -55,6 +55,10 @@ impl Scene {
 
     /// Waits until the server has what was told by now, then ends the agent.
     async fn settle(&mut self) {
+        let exists = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'gpu'";
+        while self.server.number(exists) == 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
         let told: Vec<u64> = self.exporters.iter().map(Exporter::told).collect();
         for (exporter, told) in self.exporters.iter().zip(told) {
             let node = &exporter.node;
