@@ -7,9 +7,11 @@ use crate::frame::{self, Welcome};
 use crate::spool::{Cursor, Found, LayoutId, Spool};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
 use tracing::{info, warn};
 use warpline_storage::Acknowledged;
-use warpline_storage::model::Sequence;
+use warpline_storage::model::{Layout, Sequence};
 
 /// Layouts that a connection knows at a time, or so many times those of a frame: jobs come and go,
 /// and each change of labels is a new layout. The number of one that is not used is used again.
@@ -90,7 +92,7 @@ impl Feed {
         &mut self,
         id: LayoutId,
         in_use: usize,
-        layout: impl FnOnce() -> std::io::Result<std::sync::Arc<warpline_storage::model::Layout>>,
+        layout: impl FnOnce() -> io::Result<Arc<Layout>>,
     ) -> Option<u32> {
         let used = self.read;
         if let Some(known) = self.names.iter_mut().find(|name| name.id == id) {

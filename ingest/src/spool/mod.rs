@@ -246,18 +246,14 @@ impl Spool {
         let header = Header { first: self.next, shift: self.shift, claimed };
         while let (Some(folder), Some(held)) = (&mut self.folder, self.memory.front()) {
             let record = folder.record(&held.frame, &held.layouts, &header);
-            if record.len() > self.limit {
+            let too_large = record.len() > self.limit;
+            if !too_large && folder.bytes() + record.len() <= self.limit {
+                folder.write(&record, &held.frame)?;
+                self.memory_bytes -= held.bytes();
+                self.memory.pop_front();
+            } else if too_large || !self.drop_segment() {
                 self.drop_held();
-                continue;
             }
-            if folder.bytes() + record.len() > self.limit && self.drop_segment() {
-                continue;
-            }
-            let Some(folder) = &mut self.folder else { break };
-            let Some(held) = self.memory.front() else { break };
-            folder.write(&record, &held.frame)?;
-            self.memory_bytes -= held.bytes();
-            self.memory.pop_front();
         }
         Ok(())
     }
@@ -371,7 +367,8 @@ impl Spool {
     /// The next frame; it counts as sent.
     pub(crate) fn read(&mut self, cursor: &mut Cursor) -> Option<Found> {
         let found = self.read_folder(cursor).or_else(|| {
-            let held = self.memory.iter().find(|held| held.frame.place >= cursor.place)?;
+            let at = self.memory.partition_point(|held| held.frame.place < cursor.place);
+            let held = self.memory.get(at)?;
             cursor.place = held.frame.place + 1;
             Some((held.frame.clone(), Some(held.layouts.clone())))
         });
