@@ -7,6 +7,7 @@ pub mod exposition;
 pub mod frame;
 pub mod labels;
 pub mod node;
+pub mod nvml;
 pub mod rocm_smi;
 pub mod scrape;
 pub mod spool;

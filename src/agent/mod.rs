@@ -4,6 +4,7 @@
 //! the time of their rows. One frame carries a tick of one target. Frames are kept in a spool until
 //! the server has stored them, so a server that is away for a while loses nothing that fits it.
 
+mod gpus;
 mod labels;
 mod node;
 mod own;
@@ -52,12 +53,21 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct AgentOptions {
     /// An exporter's URL, or a file of what one printed; may be given again
-    #[arg(long = "target", value_name = "URL", required_unless_present = "node_metrics")]
+    #[arg(long = "target", value_name = "URL", required_unless_present_any = ["node_metrics", "nvml"])]
     pub targets: Vec<Address>,
 
     /// Also read this machine's processors, memory, disks and network into table node
     #[arg(long)]
     pub node_metrics: bool,
+
+    /// Also read this machine's NVIDIA GPUs through the driver's library, without an exporter
+    #[arg(long)]
+    pub nvml: bool,
+
+    /// The driver's library for --nvml
+    /// [default: libnvidia-ml.so.1, where the system finds it]
+    #[arg(long, value_name = "FILE")]
+    pub nvml_library: Option<PathBuf>,
 
     /// A file of name=value lines: attributes for all rows; read again when it changes
     #[arg(long, value_name = "FILE")]
@@ -176,6 +186,10 @@ fn start(
         let table = NodeTable::new(&origin.cluster, &origin.node);
         sources.spawn(read_node_for_ever(table, interval, sink.clone()));
     }
+    if options.nvml {
+        let gpus = gpus::Gpus::open(options, dictionary(options)?, origin.clone())?;
+        sources.spawn(read_gpus_for_ever(gpus, interval, sink.clone()));
+    }
     sources.spawn(tell_for_ever(Own::new(dictionary(options)?, origin), sink.clone()));
     sources.spawn(refresh_for_ever(interval, sink.clone()));
     Ok(sources)
@@ -197,6 +211,16 @@ async fn read_node_for_ever(mut table: NodeTable, interval: Duration, sink: Sink
         let tick = ticks.next().await;
         let texts = node::texts().await;
         sink.put(table.read(&texts, tick).into_iter().collect());
+    }
+}
+
+async fn read_gpus_for_ever(mut gpus: gpus::Gpus, interval: Duration, sink: Sink) {
+    let mut ticks = Ticks::new("NVML".to_owned(), interval);
+    loop {
+        let tick = ticks.next().await;
+        let blocks;
+        (gpus, blocks) = gpus.read(tick).await;
+        sink.put(blocks);
     }
 }
 
@@ -269,6 +293,10 @@ async fn once(
         let origin = origin(options);
         let row = NodeTable::new(&origin.cluster, &origin.node).read(&node::texts().await, time);
         client.append(labels.dress(row.into_iter().collect()), time);
+    }
+    if options.nvml {
+        let gpus = gpus::Gpus::open(options, dictionary(options)?, origin(options))?;
+        client.append(labels.dress(gpus.read(time).await.1), time);
     }
     let (summary, settled) = client.finish(ONCE).await?;
     let (stream, counts) = (summary.stream, summary.spool);
