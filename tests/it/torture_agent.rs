@@ -24,7 +24,7 @@ enum Loss {
 const NEVER_STORED: [(&str, &str); 2] =
     [("WARPLINE_STORAGE_FLUSH_INTERVAL", "1h"), ("WARPLINE_RETENTION_RAW", "forever")];
 
-/// An agent with two exporters before a server, and the network between them.
+/// An agent with exporters before a server, and the network between them.
 struct Scene {
     server: Server,
     proxy: Proxy,
@@ -37,10 +37,11 @@ impl Scene {
         let server = Server::start(&folder.join("data"), settings).await;
         let address = server.url().socket_addrs(|| None).expect("an address")[0];
         let proxy = Proxy::start(address).await;
-        let exporters = vec![Exporter::start("a").await, Exporter::start("b").await];
+        let names = ["a", "b", "c", "d"];
+        let exporters = futures::future::join_all(names.map(Exporter::start)).await;
         let mut arguments: Vec<String> =
             exporters.iter().flat_map(|one| ["--target".to_owned(), one.url()]).collect();
-        arguments.extend([format!("--server=http://{}", proxy.address), "--interval=50ms".into()]);
+        arguments.extend([format!("--server=http://{}", proxy.address), "--interval=100ms".into()]);
         arguments.push(format!("--spool={}", folder.join("spool").display()));
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         let mut agent = Agent::new(&folder.join("agent.stderr"), arguments);
@@ -48,9 +49,20 @@ impl Scene {
         Self { server, proxy, agent, exporters }
     }
 
-    fn kill_agent(&mut self) {
+    async fn kill_agent(&mut self) {
+        let told = self.told();
         self.agent.kill();
-        self.exporters.iter_mut().for_each(Exporter::excuse_last);
+        self.excuse(&told).await;
+    }
+
+    fn told(&self) -> Vec<u64> {
+        self.exporters.iter().map(Exporter::told).collect()
+    }
+
+    /// Excuses what was told since, once the requests that were under way have been answered.
+    async fn excuse(&mut self, since: &[u64]) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.exporters.iter_mut().zip(since).for_each(|(one, told)| one.excuse(*told));
     }
 
     /// Waits until the server has what was told by now, then ends the agent.
@@ -59,25 +71,28 @@ impl Scene {
         while self.server.number(exists) == 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let told: Vec<u64> = self.exporters.iter().map(Exporter::told).collect();
-        for (exporter, told) in self.exporters.iter().zip(told) {
+        for (exporter, told) in self.exporters.iter().zip(self.told()) {
             let node = &exporter.node;
             let asked = format!("SELECT max(sm_clock) FROM gpu WHERE node = '{node}'");
+            // Answers go on, so that it is passed even if that very one was given up.
             while self.server.number(&asked) < told.cast_signed() {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
-        // A request may be under way when the agent is asked to end.
+        // Requests may be under way when the agent is asked to end.
+        let told = self.told();
         self.agent.stop().await;
-        self.exporters.iter_mut().for_each(Exporter::excuse_last);
+        self.excuse(&told).await;
         let said = self.agent.said();
         assert!(said.contains("the server has all of them on its disk"), "{said}");
     }
 
-    /// Returns answers told, and those of them that no agent lived to keep.
-    fn check(&self) -> (u64, usize) {
-        let missing = self.exporters.iter().map(|exporter| exporter.check(&self.server)).sum();
-        (self.exporters.iter().map(Exporter::told).sum(), missing)
+    /// Returns answers told, those of them that no agent kept, and how often one gave up waiting.
+    fn check(&self) -> (u64, usize, usize) {
+        let check = |exporter: &Exporter| exporter.check(&self.server, &self.agent);
+        let missing = self.exporters.iter().map(check).sum();
+        let given_up = self.exporters.iter().map(|one| self.agent.gave_up(&one.url())).sum();
+        (self.told().iter().sum(), missing, given_up)
     }
 }
 
@@ -108,7 +123,7 @@ async fn torture(loss: Loss, settings: &[(&str, &str)]) {
         tokio::time::sleep(dice.millis(100, 1_500)).await;
         match dice.roll(0, 4) {
             0 | 1 => {
-                scene.kill_agent();
+                scene.kill_agent().await;
                 agents += 1;
                 if dice.roll(0, 2) == 0 {
                     tokio::time::sleep(dice.millis(1, 500)).await;
@@ -134,10 +149,11 @@ async fn torture(loss: Loss, settings: &[(&str, &str)]) {
     tokio::time::sleep(Duration::from_millis(500)).await;
     scene.proxy.forget_what_stands();
     scene.settle().await;
-    let (told, missing) = scene.check();
+    let (told, missing, given_up) = scene.check();
     println!(
         "{loss:?}: {agents} kills of the agent, {servers} of the server, {losses} with {loss:?} \
-         lost; {told} answers, {missing} under way at a kill, 0 lost, 0 twice"
+         lost; {told} answers, {missing} of them under way at a kill or given up ({given_up}), 0 lost, \
+         0 twice"
     );
     let said = scene.agent.said();
     assert!(!said.contains("the spool is full"), "{said}");
@@ -173,7 +189,7 @@ async fn the_disk_of_the_spool_fills_up() {
     let said = scene.agent.said();
     assert!(said.contains("the spool is written again"), "{said}");
     // What was in memory is on the disk by now.
-    scene.kill_agent();
+    scene.kill_agent().await;
     scene.agent.launch();
     scene.proxy.change(Network::Fair);
     scene.settle().await;

@@ -50,7 +50,7 @@ struct Gpu {
     device: Device<'static>,
     labels: String,
     /// Fields that the GPU has not refused.
-    fields: Vec<(FieldId, &'static str, Unit)>,
+    fields: Vec<(u32, &'static str, Unit)>,
     slow: String,
     events: Option<Events>,
     last_xid: u64,
@@ -128,7 +128,7 @@ impl Gpu {
             .ok()
             .and_then(|set| device.register_events(EventTypes::CRITICAL_XID_ERROR, set).ok())
             .map(Events);
-        let fields = FIELDS.iter().map(|(id, name, unit)| (FieldId(*id), *name, *unit)).collect();
+        let fields = FIELDS.to_vec();
         Ok(Self { device, labels, fields, slow: String::new(), events, last_xid: 0 })
     }
 
@@ -216,10 +216,10 @@ impl Gpu {
 /// One call for all fields; those that the GPU does not have are not asked for again.
 fn read_fields(
     device: &Device<'static>,
-    fields: &mut Vec<(FieldId, &'static str, Unit)>,
+    fields: &mut Vec<(u32, &'static str, Unit)>,
     out: &mut Samples<'_>,
 ) {
-    let ids: Vec<FieldId> = fields.iter().map(|(id, ..)| *id).collect();
+    let ids: Vec<FieldId> = fields.iter().map(|(id, ..)| FieldId(*id)).collect();
     let Ok(values) = device.field_values_for(&ids) else { return };
     let mut values = values.into_iter();
     fields.retain(|(_, name, unit)| {
