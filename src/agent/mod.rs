@@ -1,4 +1,4 @@
-//! `warpline agent`: scrapes exporters at every tick and streams what they say.
+//! `warpline agent`: scrapes exporters, GPUs and the machine at every tick and streams what they say.
 //!
 //! All targets are asked at the same moment, a whole multiple of the interval, and that moment is
 //! the time of their rows. One frame carries a tick of one target. Frames are kept in a spool until
@@ -46,6 +46,7 @@ const EXAMPLES: &str = "\
 Examples:
   warpline agent --target http://localhost:9400/metrics
   warpline agent --target http://gpu-1:9400/metrics --target http://gpu-2:9400/metrics --cluster c1
+  warpline agent --nvml --node-metrics --spool /var/lib/warpline/spool
   warpline agent --once --target ./scrape.prom        (a file, read once)";
 
 /// Scrape exporters (Prometheus text, OpenMetrics) and stream them to a server.
@@ -90,7 +91,7 @@ pub struct AgentOptions {
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     pub interval: Span,
 
-    /// How long a target may take to answer; the interval, if that is shorter
+    /// How long a target may take to answer; at most nine tenths of the interval
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub timeout: Span,
 
