@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use url::{Host, Url};
 use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::exposition::Format;
@@ -78,6 +78,7 @@ impl Target {
     fn tell_change(&mut self, failure: Option<&String>) {
         match failure {
             Some(reason) if self.answers => warn!("{}: {reason}", self.address),
+            Some(reason) => debug!("{}: {reason}", self.address),
             None if !self.answers => info!("{} answers again", self.address),
             _ => {}
         }

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use clap::Parser;
+use warpline_storage::model::Timestamp;
 
 const TIME: Timestamp = 1_700_000_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,24 +97,6 @@ fn addresses_are_urls_or_paths() {
 }
 
 #[test]
-fn ticks_are_whole_multiples() {
-    let second = Duration::from_secs(1);
-    assert_eq!(next_tick(1_500_000, 0, second), 2_000_000);
-    assert_eq!(next_tick(2_000_000, 2_000_000, second), 3_000_000, "never the same twice");
-    assert_eq!(next_tick(1_900_000, 2_000_000, second), 3_000_000, "nor when the clock steps back");
-    assert_eq!(next_tick(7_300_000, 2_000_000, second), 8_000_000, "missed ones are passed over");
-}
-
-#[test]
-fn a_clock_that_steps_back_far_is_followed() {
-    let second = Duration::from_secs(1);
-    assert!(!stepped_back(1_000_000, 1_000_000, second));
-    assert!(!stepped_back(1_900_000, 2_000_000, second), "a small step makes no tick twice");
-    assert!(stepped_back(1_000_000, 3_601_000_000, second));
-    assert!(!stepped_back(3_601_000_000, 1_000_000, second), "missed ticks are no step back");
-}
-
-#[test]
 fn an_agent_has_a_lasting_name() {
     let name = |arguments: &[&str]| producer(&options(arguments)).map(|id| id.as_str().to_owned());
     let default = name(&["--target", "a"]).unwrap();
@@ -122,4 +105,20 @@ fn an_agent_has_a_lasting_name() {
     assert_eq!(name(&["--target", "a", "--node", "n7", "--once"]).unwrap(), "agent/n7/once");
     assert_eq!(name(&["--target", "a", "--producer-id", "mine"]).unwrap(), "mine");
     assert!(name(&["--target", "a", "--producer-id", ""]).unwrap_err().to_string().contains("128"));
+}
+
+#[test]
+fn a_spool_has_a_folder_or_says_that_it_has_none() {
+    let read = |arguments: &[&str]| options(&[&["--target", "a"], arguments].concat());
+    assert_eq!(spool::folder(&read(&["--spool", "/s"])), Some("/s".into()));
+    assert_eq!(spool::folder(&read(&[])), None);
+    assert_eq!(read(&[]).spool_until, Until::Stored);
+    assert_eq!(read(&["--spool-until", "durable"]).spool_until, Until::Durable);
+    let refused = spool::open(&read(&["--spool-size", "1KiB"])).unwrap_err();
+    assert!(refused.to_string().contains("1MiB"), "{refused}");
+    let folder = tempfile::tempdir().unwrap();
+    let named = read(&["--spool", folder.path().to_str().unwrap()]);
+    let _open = spool::open(&named).unwrap();
+    let refused = spool::open(&named).unwrap_err().to_string();
+    assert!(refused.contains("used by another process"), "{refused}");
 }

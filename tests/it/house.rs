@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates that one room alone talks to; the others see them through its words.
-const OWNED: [(&str, &str); 7] = [
+const OWNED: [(&str, &str); 8] = [
     ("deltalake", "warpline-storage"),
     ("object_store", "warpline-storage"),
     ("parquet", "warpline-storage"),
@@ -31,6 +31,7 @@ const OWNED: [(&str, &str); 7] = [
     ("datafusion-postgres", "warpline-query"),
     ("pgwire", "warpline-query"),
     ("flatbuffers", "warpline-ingest"),
+    ("nvml-wrapper", "warpline-ingest"),
 ];
 
 /// `bench` writes the files that storage's are measured against.

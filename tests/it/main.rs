@@ -1,5 +1,6 @@
 //! Tests of the whole: the house's own rules, and the real binary from outside.
 
+mod agent;
 mod audit;
 mod backup;
 mod clients;
@@ -7,8 +8,10 @@ mod demo;
 mod house;
 mod import;
 mod kill;
+mod network;
 mod offline_live;
 mod server;
 mod torture;
+mod torture_agent;
 mod torture_disk;
 mod torture_store;

@@ -11,10 +11,10 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A file system of a few MiB in memory; `None` where this user may not mount one.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(path: &Path) -> Option<Self> {
+    pub(crate) fn mount(path: &Path) -> Option<Self> {
         std::fs::create_dir_all(path).expect("a folder");
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(path);
@@ -26,7 +26,7 @@ impl SmallDisk {
     }
 
     /// Takes all the room there is, beside what it has taken.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let ballast = File::options().append(true).create(true).open(self.0.join("ballast"));
         let mut ballast = ballast.expect("a file");
         let mut chunk = 64 << 10;
@@ -38,7 +38,7 @@ impl SmallDisk {
         }
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         std::fs::remove_file(self.0.join("ballast")).expect("the ballast");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::options::ClientError;
 use super::outbound::Outbound;
-use super::state::Shared;
+use super::state::{Backlog, Shared};
 use crate::frame::{BytesCodec, Message, PROTOCOL_VERSION, STREAM_PATH, Welcome, decode};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status, Streaming};
 use uuid::Uuid;
 
 /// Runs until the stream is closed with nothing left to send, or fails for good.
-pub(super) async fn run(shared: Arc<Shared>, channel: Channel) {
+pub(super) async fn run<B: Backlog>(shared: Arc<Shared<B>>, channel: Channel) {
     let (first, last) = shared.backoff;
     let mut wait = first;
     let mut streak = Streak::default();
@@ -33,7 +33,7 @@ pub(super) async fn run(shared: Arc<Shared>, channel: Channel) {
         if shared.broken(&reason) {
             return;
         }
-        streak.broke(&reason, shared.has_stood());
+        streak.broke(&reason);
         wait = if streak.progressed { first } else { wait };
         tokio::time::sleep(jittered(wait)).await;
         wait = (wait * 2).min(last);
@@ -70,26 +70,30 @@ struct Streak {
 }
 
 impl Streak {
-    /// Warns of the first break. Before the first Welcome `connect` says what is wrong.
-    fn broke(&mut self, reason: &str, has_stood: bool) {
-        if has_stood && !self.lost {
-            self.lost = true;
-            tracing::warn!(reason, "the stream broke; connecting again until the server is back");
+    /// Warns of the first break in a row.
+    fn broke(&mut self, reason: &str) {
+        if self.lost {
+            tracing::debug!(reason, "still no stream");
         } else {
-            tracing::debug!(reason, "no stream yet; connecting again");
+            self.lost = true;
+            tracing::warn!(reason, "no stream to the server; trying until it takes frames");
         }
     }
 
     fn progress(&mut self) {
         self.progressed = true;
         if std::mem::take(&mut self.lost) {
-            tracing::info!("the server is back and takes frames");
+            tracing::info!("the server takes frames again");
         }
     }
 }
 
 /// One connection, from Hello to its end.
-async fn stream(shared: &Arc<Shared>, channel: &Channel, streak: &mut Streak) -> Result<(), End> {
+async fn stream<B: Backlog>(
+    shared: &Arc<Shared<B>>,
+    channel: &Channel,
+    streak: &mut Streak,
+) -> Result<(), End> {
     let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(describe(&error)))?;
     let connection = shared.begin();
@@ -99,8 +103,8 @@ async fn stream(shared: &Arc<Shared>, channel: &Channel, streak: &mut Streak) ->
     read(shared, answers.into_inner(), streak).await
 }
 
-async fn read(
-    shared: &Shared,
+async fn read<B: Backlog>(
+    shared: &Shared<B>,
     mut answers: Streaming<Bytes>,
     streak: &mut Streak,
 ) -> Result<(), End> {

@@ -4,19 +4,23 @@
 //! send -> window (bounded) -> one gRPC stream -> server
 //!              ^  frames leave when acknowledged; what is left is resent after a reconnect
 //! ```
+//! [`StreamClient`] keeps its frames in memory, [`SpoolClient`] in a [`crate::spool::Spool`].
 //! Promises: frames are taken in order and once, by sequence, however often the connection breaks;
 //! `send` waits where the window is full, so a slow server costs a bounded amount of memory;
 //! nothing is dropped without being told as a refusal or an error.
 
 mod connection;
+mod feed;
 mod options;
 mod outbound;
 mod refusals;
+mod spooled;
 mod state;
 mod window;
 
-pub use options::{ClientError, ClientOptions, Keep, Summary, dial};
+pub use options::{ClientError, ClientOptions, Summary, dial};
 pub use refusals::Refusals;
+pub use spooled::{SpoolClient, SpoolSummary};
 
 use crate::frame;
 use bytes::Bytes;
@@ -28,11 +32,12 @@ use tonic::transport::Channel;
 use url::Url;
 use warpline_storage::Acknowledged;
 use warpline_storage::model::{Layout, ProducerId, Sequence};
+use window::Window;
 
 /// One producer's stream. It reconnects by itself; dropping it abandons what is not acknowledged.
 #[derive(Debug)]
 pub struct StreamClient {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Window>>,
     connection: JoinHandle<()>,
     next: Sequence,
     summary: Summary,
@@ -54,7 +59,7 @@ impl StreamClient {
         producer: ProducerId,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
-        let shared = Arc::new(Shared::new(&producer, &options));
+        let shared = Arc::new(Shared::new(&producer, options.backoff, Window::new(&options)));
         let connection = tokio::spawn(connection::run(shared.clone(), channel));
         let summary = Summary::default();
         let mut client = Self { shared, connection, next: 0, summary };
@@ -72,21 +77,31 @@ impl StreamClient {
     /// Names a layout for this stream; its number stands for it in [`StreamClient::send`].
     #[expect(clippy::unused_async, reason = "a server may come to bound what is defined ahead")]
     pub async fn define(&mut self, layout: Arc<Layout>) -> Result<u32, ClientError> {
-        self.shared.define(&layout)
+        self.shared.with(|window| window.define(&layout))
     }
 
     /// Sends blocks, each under its layout's number, as one frame. Waits while the window of
     /// frames that are not durable is full; on return the frame is in the window, not yet durable.
     pub async fn send(&mut self, blocks: Vec<(u32, Bytes)>) -> Result<Sequence, ClientError> {
-        self.shared.check_frame(&blocks)?;
+        self.shared.with(|window| window.check_frame(&blocks))?;
         let sequence = self.next;
         let message = frame::frame(sequence, &blocks);
         drop(blocks);
         self.summary.bytes += message.len() as u64;
-        self.shared.push(sequence, message).await?;
+        self.push(sequence, &message).await?;
         self.summary.frames += 1;
         self.next += 1;
         Ok(sequence)
+    }
+
+    async fn push(&self, sequence: Sequence, message: &Bytes) -> Result<(), ClientError> {
+        loop {
+            self.shared.failure().map_or(Ok(()), Err)?;
+            if self.shared.with(|window| window.push(sequence, message)) {
+                return Ok(());
+            }
+            self.shared.room().await;
+        }
     }
 
     /// The sequence that the next frame will have.

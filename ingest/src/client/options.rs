@@ -14,23 +14,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Until when a frame is kept for being sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// Until it is in the server's log, synced.
-    Durable,
-    /// Until it is committed in the tables, within this many bytes: past them the oldest durable
-    /// frames are forgotten. A server whose disk died is refilled from what is kept.
-    Stored { bytes: usize },
-}
-
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// Frames, and their bytes, that may be under way without being durable. More frames hide a
     /// longer round trip; bytes bound this producer's memory.
     pub window_frames: usize,
     pub window_bytes: usize,
-    pub keep: Keep,
     /// The sequence of the first frame. `None` continues after the server's last one; a producer
     /// that numbers its own journal says its own, and frames the server has are passed over.
     pub start: Option<Sequence>,
@@ -45,7 +34,6 @@ impl Default for ClientOptions {
         Self {
             window_frames: 1_024,
             window_bytes: 16 << 20,
-            keep: Keep::Durable,
             start: None,
             patience: Duration::from_secs(10),
             backoff: (Duration::from_millis(100), Duration::from_secs(5)),

@@ -1,6 +1,6 @@
 //! The stream of messages that gRPC sends on one connection.
 
-use super::state::Shared;
+use super::state::{Backlog, Shared};
 use bytes::Bytes;
 use futures::Stream;
 use std::pin::Pin;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[derive(Debug)]
-pub(super) struct Outbound {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct Outbound<B> {
+    pub(super) shared: Arc<Shared<B>>,
     pub(super) connection: u64,
 }
 
-impl Stream for Outbound {
+impl<B: Backlog> Stream for Outbound<B> {
     type Item = Bytes;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {

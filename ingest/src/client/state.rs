@@ -2,18 +2,29 @@
 //!
 //! gRPC pulls messages straight from here, so a frame passes through no channel and no other task.
 
-use super::options::{ClientError, ClientOptions};
+use super::options::ClientError;
 use super::refusals::Refusals;
-use super::window::Window;
 use crate::frame::{self, Refusal, Welcome};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use std::fmt::Debug;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 use warpline_storage::Acknowledged;
-use warpline_storage::model::{Layout, ProducerId, Sequence};
+use warpline_storage::model::ProducerId;
+
+/// Where a stream's messages come from once it stands, and when they are done with.
+pub(super) trait Backlog: Debug + Send + 'static {
+    /// A server has been met: what follows is for it, from where it stands.
+    fn meet(&mut self, welcome: &Welcome) -> Result<(), ClientError>;
+    /// The next message of this connection.
+    fn next(&mut self) -> Option<Bytes>;
+    fn acknowledge(&mut self, now: Acknowledged) -> Result<(), ClientError>;
+    /// Whether the server has everything on its disk.
+    fn is_settled(&self) -> bool;
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -24,33 +35,23 @@ pub(super) enum Phase {
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Shared<B> {
     hello: Bytes,
-    window_frames: usize,
-    window_bytes: usize,
     pub(super) backoff: (Duration, Duration),
     phase: watch::Sender<Phase>,
     acknowledged: watch::Sender<Acknowledged>,
-    /// Told when the window may have room, or the stream has failed.
+    /// Told when the backlog may have room, or the stream has failed.
     room: Notify,
-    state: Mutex<State>,
+    state: Mutex<State<B>>,
 }
 
 #[derive(Debug)]
-struct State {
-    window: Window,
-    /// The Define messages by layout number; sent anew on each connection.
-    definitions: Vec<Bytes>,
-    defined: usize,
+struct State<B> {
+    backlog: B,
     /// Counts connections: a stream of an older one ends when it is next read.
     connection: u64,
     greeted: bool,
     welcome: Option<Welcome>,
-    /// The last sequence that may be on the server by this client's account: where its first
-    /// Welcome stood, or what it has sent since. `None` before that.
-    claimed: Option<Sequence>,
-    /// The last Welcome's: it outlives the connection.
-    max_message: usize,
     closing: bool,
     abandoned: bool,
     failure: Option<ClientError>,
@@ -59,17 +60,13 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Shared {
-    pub(super) fn new(producer: &ProducerId, options: &ClientOptions) -> Self {
+impl<B: Backlog> Shared<B> {
+    pub(super) fn new(producer: &ProducerId, backoff: (Duration, Duration), backlog: B) -> Self {
         let state = State {
-            window: Window::new(options.keep),
-            definitions: Vec::new(),
-            defined: 0,
+            backlog,
             connection: 0,
             greeted: false,
             welcome: None,
-            claimed: None,
-            max_message: usize::MAX,
             closing: false,
             abandoned: false,
             failure: None,
@@ -79,9 +76,7 @@ impl Shared {
         };
         Self {
             hello: frame::hello(producer.as_str(), Uuid::new_v4().as_u64_pair().0),
-            window_frames: options.window_frames.max(1),
-            window_bytes: options.window_bytes,
-            backoff: options.backoff,
+            backoff,
             phase: watch::Sender::new(Phase::Connecting),
             acknowledged: watch::Sender::default(),
             room: Notify::new(),
@@ -91,7 +86,7 @@ impl Shared {
 
     // ---- the handle's side ----
 
-    /// Waits for the first Welcome.
+    /// Waits for a Welcome.
     pub(super) async fn welcomed(&self) -> Result<Welcome, ClientError> {
         let mut phase = self.phase.subscribe();
         loop {
@@ -105,58 +100,28 @@ impl Shared {
         }
     }
 
-    pub(super) fn define(&self, layout: &Layout) -> Result<u32, ClientError> {
-        let number = self.state.lock().definitions.len() as u32;
-        let message = frame::define(number, layout);
-        self.check_size(message.len())?;
-        let state = &mut *self.state.lock();
-        state.definitions.push(message);
-        state.wake();
-        Ok(number)
-    }
-
-    pub(super) fn check_frame(&self, blocks: &[(u32, Bytes)]) -> Result<(), ClientError> {
-        let defined = self.state.lock().definitions.len();
-        if let Some((number, _)) = blocks.iter().find(|(number, _)| *number as usize >= defined) {
-            return Err(ClientError::UnknownLayout { number: *number });
-        }
-        self.check_size(frame::frame_bytes(blocks))
-    }
-
-    fn check_size(&self, bytes: usize) -> Result<(), ClientError> {
-        let limit = self.state.lock().max_message;
-        if bytes <= limit { Ok(()) } else { Err(ClientError::TooLarge { bytes, limit }) }
-    }
-
-    /// Puts a frame into the window once it has room.
-    pub(super) async fn push(&self, sequence: Sequence, message: Bytes) -> Result<(), ClientError> {
+    /// Waits until the stream fails for good.
+    pub(super) async fn failed(&self) -> ClientError {
+        let mut phase = self.phase.subscribe();
         loop {
-            if self.try_push(sequence, &message)? {
-                return Ok(());
+            if let Some(failure) = self.failure() {
+                return failure;
             }
-            self.room.notified().await;
+            phase.changed().await.expect("the sender lives in self");
         }
     }
 
-    fn try_push(&self, sequence: Sequence, message: &Bytes) -> Result<bool, ClientError> {
+    /// Works on the backlog; what it then has to send is sent.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut B) -> T) -> T {
         let state = &mut *self.state.lock();
-        if let Some(failure) = &state.failure {
-            return Err(failure.clone());
-        }
-        if sequence <= self.acknowledged.borrow().durable {
-            state.claim(sequence);
-            return Ok(true);
-        }
-        let (frames, bytes) = state.window.pending();
-        let room = frames < self.window_frames && bytes + message.len() <= self.window_bytes;
-        // A frame larger than the whole window goes alone.
-        if !room && frames > 0 {
-            return Ok(false);
-        }
-        state.window.push(sequence, message.clone());
-        state.claim(sequence);
+        let outcome = work(&mut state.backlog);
         state.wake();
-        Ok(true)
+        outcome
+    }
+
+    /// Waits until the backlog may have room, or the stream has failed.
+    pub(super) async fn room(&self) {
+        self.room.notified().await;
     }
 
     pub(super) fn acknowledged(&self) -> watch::Receiver<Acknowledged> {
@@ -183,7 +148,7 @@ impl Shared {
         self.state.lock().connection.saturating_sub(1)
     }
 
-    /// Lets the stream end when all in the window is durable.
+    /// Lets the stream end when all in the backlog is durable.
     pub(super) fn close(&self) {
         let state = &mut *self.state.lock();
         state.closing = true;
@@ -205,7 +170,6 @@ impl Shared {
         state.connection += 1;
         state.greeted = false;
         state.welcome = None;
-        state.defined = 0;
         state.connection
     }
 
@@ -220,14 +184,10 @@ impl Shared {
             return Poll::Ready(Some(self.hello.clone()));
         }
         if state.welcome.is_some() {
-            if let Some(message) = state.definitions.get(state.defined) {
-                state.defined += 1;
-                return Poll::Ready(Some(message.clone()));
-            }
-            if let Some(message) = state.window.next() {
+            if let Some(message) = state.backlog.next() {
                 return Poll::Ready(Some(message));
             }
-            if state.closing && state.window.pending().0 == 0 {
+            if state.closing && state.backlog.is_settled() {
                 return Poll::Ready(None);
             }
         }
@@ -235,22 +195,14 @@ impl Shared {
         Poll::Pending
     }
 
-    /// Whether the server has ever welcomed this client.
-    pub(super) fn has_stood(&self) -> bool {
-        self.state.lock().claimed.is_some()
-    }
-
     pub(super) fn welcome(&self, welcome: Welcome) -> Result<(), ClientError> {
-        let standing = Acknowledged { durable: welcome.durable, stored: welcome.stored };
         {
             let state = &mut *self.state.lock();
-            state.check_own(standing.durable)?;
-            state.claim(standing.durable);
+            state.backlog.meet(&welcome)?;
             state.welcome = Some(welcome);
-            state.max_message = welcome.max_message as usize;
-            state.window.restart(standing);
             state.wake();
         }
+        let standing = Acknowledged { durable: welcome.durable, stored: welcome.stored };
         self.acknowledged.send_replace(standing);
         self.phase.send_replace(Phase::Streaming);
         self.room.notify_one();
@@ -260,8 +212,7 @@ impl Shared {
     pub(super) fn acknowledge(&self, now: Acknowledged) -> Result<(), ClientError> {
         {
             let state = &mut *self.state.lock();
-            state.check_own(now.durable)?;
-            state.window.acknowledge(now);
+            state.backlog.acknowledge(now)?;
             if state.closing {
                 state.wake();
             }
@@ -281,7 +232,7 @@ impl Shared {
             let state = &mut *self.state.lock();
             reason.clone_into(&mut state.last_error);
             state.wake();
-            state.abandoned || state.closing && state.window.pending().0 == 0
+            state.abandoned || state.closing && state.backlog.is_settled()
         };
         self.phase.send_replace(Phase::Connecting);
         done
@@ -298,20 +249,7 @@ impl Shared {
     }
 }
 
-impl State {
-    fn claim(&mut self, sequence: Sequence) {
-        self.claimed = self.claimed.max(Some(sequence));
-    }
-
-    /// Frames of another process under this producer's name have taken the sequences of ours, which
-    /// would be dropped as repeats.
-    fn check_own(&self, durable: Sequence) -> Result<(), ClientError> {
-        match self.claimed {
-            Some(claimed) if durable > claimed => Err(ClientError::Overtaken { durable, claimed }),
-            _ => Ok(()),
-        }
-    }
-
+impl<B> State<B> {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();

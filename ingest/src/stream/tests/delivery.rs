@@ -1,7 +1,7 @@
 //! Frames arrive once, in order, whatever breaks on the way.
 
 use super::harness::*;
-use crate::client::{ClientError, ClientOptions, Keep, StreamClient, dial};
+use crate::client::{ClientError, ClientOptions, StreamClient, dial};
 use crate::frame::Reason;
 use std::time::Duration;
 use warpline_storage::Acknowledged;
@@ -98,11 +98,9 @@ async fn a_producer_with_its_own_numbers_resends_harmlessly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stored_is_told_and_frees_what_is_kept() {
+async fn stored_is_told() {
     let server = TestServer::start().await;
-    let keep = Keep::Stored { bytes: 1 << 20 };
-    let options = ClientOptions { keep, ..options() };
-    let mut client = StreamClient::connect(server.url(), producer("n1"), options).await.unwrap();
+    let mut client = server.client("n1").await;
     let layout = layout();
     let number = client.define(layout.clone()).await.unwrap();
     for second in 0..5 {
