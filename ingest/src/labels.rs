@@ -28,18 +28,21 @@ pub enum LabelError {
     Long { line: usize, bytes: usize },
 }
 
+/// A tag's name and its value.
+pub type Label = (Arc<str>, Arc<str>);
+
 /// What rows are labelled with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
-    all: Vec<(Arc<str>, Arc<str>)>,
+    all: Vec<Label>,
     /// By index of the GPU.
     jobs: HashMap<String, Arc<str>>,
 }
 
 impl Labels {
     /// Reads lines of `name=value`; empty ones and those with `#` in front are passed over.
-    pub fn parse(text: &str) -> Result<Vec<(Arc<str>, Arc<str>)>, LabelError> {
-        let mut all: Vec<(Arc<str>, Arc<str>)> = Vec::new();
+    pub fn parse(text: &str) -> Result<Vec<Label>, LabelError> {
+        let mut all: Vec<Label> = Vec::new();
         for (line, text) in text.lines().enumerate().map(|(at, text)| (at + 1, text.trim())) {
             if text.is_empty() || text.starts_with('#') {
                 continue;
@@ -55,7 +58,7 @@ impl Labels {
         Ok(all)
     }
 
-    pub fn new(all: Vec<(Arc<str>, Arc<str>)>) -> Self {
+    pub fn new(all: Vec<Label>) -> Self {
         Self { all, jobs: HashMap::new() }
     }
 

@@ -5,7 +5,7 @@ use tracing::warn;
 use warpline_storage::model::Timestamp;
 
 /// Ticks that were missed are told together.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// The ticks of one source; each source has its own, so that a slow one misses its own alone.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Ticks {
 
 /// How long a source may take at most: it must be done before the next tick.
 pub(super) fn patience(timeout: Duration, interval: Duration) -> Duration {
-    timeout.min(interval - interval / 10)
+    timeout.min(interval * 9 / 10)
 }
 
 pub(super) fn now() -> Timestamp {

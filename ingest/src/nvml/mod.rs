@@ -268,9 +268,7 @@ impl Samples<'_> {
     }
 
     fn put_watts(&mut self, name: &str, milliwatts: Result<u32, NvmlError>) {
-        if let Ok(milliwatts) = milliwatts {
-            self.put(name, thousandths(milliwatts.into()));
-        }
+        self.put_if(name, milliwatts.map(|milliwatts| thousandths(milliwatts.into())));
     }
 
     fn put_value(&mut self, name: &str, value: &SampleValue, unit: Unit) {

@@ -36,9 +36,9 @@ fn gpus_are_rows_under_the_dictionarys_names() {
     let mut mapper = mapper();
     for _ in 0..3 {
         let page = reader.read();
-        let mapped = mapper.map(page.as_bytes(), Format::Prometheus, 1_780_000_000_000_000);
-        assert_eq!((mapped.report.refused.count, mapped.report.rows), (0, 8), "{page}");
-        let [(layout, bytes)] = &mapped.blocks[..] else { panic!("one table") };
+        let scrape = mapper.map(page.as_bytes(), Format::Prometheus, 1_780_000_000_000_000);
+        assert_eq!((scrape.report.refused.count, scrape.report.rows), (0, 8), "{page}");
+        let [(layout, bytes)] = &scrape.blocks[..] else { panic!("one table") };
         let block = Block::parse(layout.clone(), bytes.clone()).unwrap();
         let cell = |gpu: usize, column: &str| {
             let at = layout.columns().iter().position(|known| &*known.name == column)?;
