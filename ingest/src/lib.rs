@@ -5,12 +5,19 @@ pub mod convert;
 pub mod dictionary;
 pub mod exposition;
 pub mod frame;
+mod naming;
+mod pages;
+pub mod refused;
+mod register;
+pub mod remote_write;
 pub mod rocm_smi;
 pub mod scrape;
 pub mod stream;
+pub mod write;
 
 #[cfg(test)]
 mod test_data;
 
 pub use client::{ClientError, ClientOptions, StreamClient};
 pub use stream::{StreamService, WireLimits, stream_service};
+pub use write::{WriteLimits, WriteService, write_service};
