@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 127.0.0.1:7480   POST /sql, GET /health, GET /metrics     (HTTP/1.1 and HTTP/2)
-//!                  POST /api/v1/write                       (Prometheus remote write)
+//!                  POST /api/v1/write, /api/v2/write, ...   (protocols of other senders)
 //!                  /warpline.v1.Ingest/Stream               (gRPC over HTTP/2)
 //! 127.0.0.1:7432   PostgreSQL wire
 //! ```
@@ -11,11 +11,11 @@
 
 use crate::config::{Config, ConfigError, Loopback};
 use crate::{Failure, descriptors, metrics, signals};
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -254,11 +254,17 @@ fn routes(
     own.merge(http_routes(engine)).merge(writes.routes()).merge(grpc)
 }
 
-async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, String) {
-    match storage.failure() {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")),
-    }
+/// The status says it all; the body is what InfluxDB's clients look for.
+async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
+    let (code, status, message) = match storage.failure() {
+        None => (StatusCode::OK, "pass", "ready".to_owned()),
+        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, "fail", failure.to_string()),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let body = serde_json::json!({
+        "name": "warpline", "status": status, "message": message, "version": version,
+    });
+    (code, Json(body))
 }
 
 async fn metrics_page(State((storage, wire, writes)): State<Counted>) -> impl IntoResponse {

@@ -5,6 +5,8 @@ pub mod convert;
 pub mod dictionary;
 pub mod exposition;
 pub mod frame;
+pub mod line_protocol;
+mod lines;
 mod naming;
 mod pages;
 pub mod refused;

@@ -1,5 +1,6 @@
 //! Other people's senders, as people run them, writing to the real server.
 
+use crate::clients::{check, python};
 use crate::exporter::Exporter;
 use crate::server::{Server, free_port};
 use std::path::Path;
@@ -188,4 +189,21 @@ async fn vmagent_writes() {
     ];
     let Some(sender) = Sender::start("vmagent", &arguments, folder.path()) else { return };
     check_values(&server, &sender, &exporter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn influxdbs_client_writes() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("data"), &[]).await;
+    check(&python, "influx_write.py", vec![server.url().to_string()]).await;
+    let disks = "SELECT host, path, used, free, ok, extract(millisecond from time) AS ms \
+                 FROM disk WHERE free > 0 ORDER BY host";
+    assert_eq!(
+        server.sql(disks),
+        [["host a", "/", "1.5", "7", "1", "250"], ["host,b", "/", "2.5", "8", "0", "250"]]
+    );
+    assert_eq!(server.sql("SELECT used FROM disk WHERE host = 'c'"), [["3.0"]]);
+    let load = "SELECT count(*), min(value), max(value), sum(value) FROM load WHERE host = 'z'";
+    assert_eq!(server.sql(load), [["1000", "0", "999", "499500"]]);
 }

@@ -94,6 +94,7 @@ impl Pages {
     }
 
     /// How many things have numbers.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.things.len()
     }

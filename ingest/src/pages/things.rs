@@ -53,6 +53,7 @@ impl Things {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

@@ -10,16 +10,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub enum Protocol {
     RemoteWrite1,
     RemoteWrite2,
+    /// InfluxDB's line protocol; its fields count as samples.
+    Lines,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 2] = [Self::RemoteWrite1, Self::RemoteWrite2];
+    pub const ALL: [Self; 3] = [Self::RemoteWrite1, Self::RemoteWrite2, Self::Lines];
 
     /// The word used in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::RemoteWrite1 => "remote_write_1",
             Self::RemoteWrite2 => "remote_write_2",
+            Self::Lines => "influx",
         }
     }
 }
@@ -45,7 +48,7 @@ pub struct WriteCounts {
     pub refused: [(Reason, u64); Reason::ALL.len()],
     /// Samples that said that their series has ended.
     pub stale: u64,
-    /// Series remembered by their labels.
+    /// Series remembered by their labels or lines.
     pub series: u64,
 }
 

@@ -1,7 +1,8 @@
 //! What other people's senders write over HTTP: each protocol ends in the same batches.
 //!
 //! ```text
-//! POST /api/v1/write      Prometheus remote write 1.0 and 2.0
+//! POST /api/v1/write              Prometheus remote write 1.0 and 2.0
+//! POST /api/v2/write, /write      InfluxDB's line protocol; GET /ping
 //! ```
 //! Promises: a request is answered as taken only when its rows are durable; what of it cannot be
 //! taken is told, counted, and harms nothing beside it; memory is bounded by [`WriteLimits`], and
@@ -9,6 +10,7 @@
 
 mod answer;
 mod body;
+mod influx;
 mod intake;
 mod metrics;
 mod prometheus;
@@ -18,6 +20,7 @@ mod tests;
 pub use metrics::{Protocol, WriteCounts, WriteMetrics};
 
 use crate::dictionary::Dictionary;
+use crate::lines::LineRegister;
 use crate::register::Register;
 use axum::Router;
 use body::Bodies;
@@ -36,7 +39,8 @@ pub struct WriteLimits {
     pub message_bytes: usize,
     /// Bytes of all bodies that are read at one time.
     pub memory_bytes: usize,
-    /// Series that are remembered by their labels; one takes about a kilobyte.
+    /// Series that are remembered by their labels, and as many by their lines; one takes about a
+    /// kilobyte.
     pub series: usize,
     /// How long a request waits for the store before its sender is told to come again.
     pub patience: Duration,
@@ -61,6 +65,7 @@ struct Server {
     bodies: Bodies,
     intake: Intake,
     register: Mutex<Register>,
+    lines: Mutex<LineRegister>,
     metrics: Arc<WriteMetrics>,
     started: Instant,
 }
@@ -88,6 +93,7 @@ pub fn write_service(
         bodies: Bodies::new(&limits),
         intake: Intake::new(storage, limits.patience),
         register: Mutex::new(Register::new(dictionary, limits.series)),
+        lines: Mutex::new(LineRegister::new(limits.series)),
         metrics: Arc::default(),
         started: Instant::now(),
         limits,
@@ -97,10 +103,11 @@ pub fn write_service(
 
 impl WriteService {
     pub fn routes(&self) -> Router {
-        prometheus::routes().with_state(self.server.clone())
+        prometheus::routes().merge(influx::routes()).with_state(self.server.clone())
     }
 
     pub fn metrics(&self) -> WriteCounts {
-        self.server.metrics.counts(self.server.register.lock().len() as u64)
+        let (register, lines) = (self.server.register.lock().len(), self.server.lines.lock().len());
+        self.server.metrics.counts((register + lines) as u64)
     }
 }

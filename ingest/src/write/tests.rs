@@ -56,7 +56,11 @@ impl Fixture {
     }
 
     async fn send(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
-        let mut request = Request::post("/api/v1/write");
+        self.post("/api/v1/write", headers, body).await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -109,8 +113,8 @@ async fn both_versions_are_taken() {
     assert_eq!((answer.status, answer.written()), (StatusCode::NO_CONTENT, ["2", "0", "0"]));
     assert_eq!(f.rows("metric").await, 5);
     let counts = f.service.metrics();
-    assert_eq!(counts.samples.map(|(_, count)| count), [3, 2]);
-    assert_eq!(counts.requests.map(|(_, count)| count), [2, 1]);
+    assert_eq!(counts.samples.map(|(_, count)| count), [3, 2, 0]);
+    assert_eq!(counts.requests.map(|(_, count)| count), [2, 1, 0]);
     assert_eq!((counts.series, f.refused()), (4, vec![]), "series are the same in both versions");
     assert_eq!(f.write(V1, &[]).await.status, 204, "nothing is nothing wrong");
     assert_eq!(f.write(V1, &encode_v1(&[], &[("up", 2, "")])).await.status, 204);
@@ -255,4 +259,49 @@ async fn one_scrape_over_several_requests_is_one_row() {
     let table = snapshot.table("gpu").unwrap();
     assert_eq!(table.files.iter().map(|file| file.rows).sum::<u64>(), 1);
     assert_eq!(table.schema.fields.len(), 3);
+}
+
+#[tokio::test]
+async fn lines_are_taken_as_influxdb_takes_them() {
+    let f = Fixture::new().await;
+    let now = now_millis();
+    let text = format!("cpu,host=a used=1.5 {now}\ncpu,host=b used=2 {now}\n");
+    let v2 = f.post("/api/v2/write?org=o&bucket=b&precision=ms", &[], text.clone()).await;
+    assert_eq!((v2.status, &*v2.text), (StatusCode::NO_CONTENT, ""));
+    assert_eq!(f.post("/write?db=d&precision=ms", &[], text.clone()).await.status, 204);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"cpu,host=c used=3").unwrap();
+    let gzip = gzip.finish().unwrap();
+    let packed = f.post("/api/v2/write", &[("content-encoding", "gzip")], gzip).await;
+    assert_eq!(packed.status, StatusCode::NO_CONTENT);
+    assert_eq!(f.rows("cpu").await, 5);
+
+    let bad = format!("cpu,host=a used=x {now}\ncpu,host=a used=4 {now}");
+    let partly = f.post("/api/v2/write?precision=ms", &[], bad).await;
+    assert_eq!(partly.status, StatusCode::BAD_REQUEST);
+    let error: serde_json::Value = serde_json::from_str(&partly.text).unwrap();
+    assert_eq!(error["code"], "invalid");
+    let text = "partial write: 1 of 2 points dropped; not taken: 1 malformed\nline 1: the value of \
+                field \"used\" is no number, boolean or string in double quotes";
+    assert_eq!((&error["message"], &error["error"]), (&text.into(), &text.into()));
+    assert_eq!(f.rows("cpu").await, 6);
+    let unknown = f.post("/write?precision=fortnight", &[], "cpu used=1").await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    assert!(unknown.text.contains("use ns, us, ms, s, m or h"), "{}", unknown.text);
+    let no_gzip = f.post("/write", &[("content-encoding", "gzip")], "cpu used=1").await;
+    assert_eq!(no_gzip.status, StatusCode::BAD_REQUEST);
+    let ping = Request::get("/ping").body(Body::empty()).unwrap();
+    let ping = f.service.routes().oneshot(ping).await.unwrap();
+    assert_eq!(ping.status(), StatusCode::NO_CONTENT);
+    assert!(ping.headers().contains_key("x-influxdb-version"));
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_413() {
+    let limits = WriteLimits { message_bytes: 100_000, ..WriteLimits::default() };
+    let f = Fixture::with(limits).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut gzip, &vec![b'a'; 10 << 20]).unwrap();
+    let bomb = f.post("/write", &[("content-encoding", "gzip")], gzip.finish().unwrap()).await;
+    assert_eq!(bomb.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
