@@ -3,7 +3,7 @@
 //! ```text
 //! 127.0.0.1:7480   POST /sql, GET /health, GET /metrics     (HTTP/1.1 and HTTP/2)
 //!                  POST /api/v1/write, /api/v2/write, ...   (protocols of other senders)
-//!                  /warpline.v1.Ingest/Stream               (gRPC over HTTP/2)
+//!                  /warpline.v1.Ingest/Stream, OTLP         (gRPC over HTTP/2)
 //! 127.0.0.1:7432   PostgreSQL wire
 //! ```
 //! Promises: addresses are taken before the store is opened, so a port in use costs nothing; while
@@ -250,7 +250,8 @@ fn routes(
         .route("/metrics", get(metrics_page))
         .with_state(counted);
     // A path that nobody serves is HTTP's 404, not gRPC's "unimplemented".
-    let grpc = Routes::new(streams.clone()).into_axum_router().reset_fallback();
+    let grpc = Routes::new(streams.clone()).add_service(writes.otlp());
+    let grpc = grpc.into_axum_router().reset_fallback();
     own.merge(http_routes(engine)).merge(writes.routes()).merge(grpc)
 }
 

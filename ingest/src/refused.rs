@@ -19,8 +19,10 @@ pub enum Reason {
     Value,
     /// A time too far ahead, or longer ago than rows are kept. Counts values.
     Time,
-    /// Native histograms. Counts them.
+    /// Native and exponential histograms. Counts them.
     Histogram,
+    /// Sums and histograms of delta temporality. Counts data points.
+    Delta,
     /// Exemplars. Counts them.
     Exemplar,
     /// A request of a size or at a time that the server cannot take. Counts requests.
@@ -28,13 +30,14 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Series,
         Self::Column,
         Self::Value,
         Self::Time,
         Self::Histogram,
+        Self::Delta,
         Self::Exemplar,
         Self::Busy,
     ];
@@ -48,6 +51,7 @@ impl Reason {
             Self::Value => "value",
             Self::Time => "time",
             Self::Histogram => "histogram",
+            Self::Delta => "delta",
             Self::Exemplar => "exemplar",
             Self::Busy => "busy",
         }

@@ -11,7 +11,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS, WriteOptions
 from influxdb_client.rest import ApiException
 
 url = sys.argv[1].rstrip("/")
-now = datetime.now(timezone.utc).replace(microsecond=250_000)
+now = datetime.now(timezone.utc)
 
 with InfluxDBClient(url=url, token="none", org="org") as client:
     assert client.ping(), "ping"
@@ -33,7 +33,8 @@ with InfluxDBClient(url=url, token="none", org="org") as client:
 
     # What is wrong is told by its line, what stands beside it is kept.
     try:
-        writes.write("bucket", record=["disk,host=c used=3", "disk,host=d used=three"])
+        lines = [f"disk,host=c used=3 {int(now.timestamp())}250", "disk,host=d used=three"]
+        writes.write("bucket", record=lines, write_precision=WritePrecision.MS)
         raise SystemExit("a bad line was taken")
     except ApiException as error:
         assert error.status == 400, error

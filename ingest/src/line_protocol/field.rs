@@ -30,16 +30,13 @@ impl<'a> Fields<'a> {
         let end = key_end(text);
         let value = text.get(end + 1..).filter(|_| end > 0).ok_or(Reason::Field)?;
         let key = unescape(&text[..end]);
-        let (value, rest) = match value.strip_prefix('"') {
-            Some(inside) => {
-                let len = string_len(inside.as_bytes()).ok_or(Reason::OpenString)?;
-                (FieldValue::Text(&inside[..len]), &inside[len + 1..])
-            }
-            None => {
-                let (word, rest) = value.split_at(part_end(value, b","));
-                let known = plain(word).ok_or_else(|| Reason::Value(key.clone().into_owned()))?;
-                (known, rest)
-            }
+        let (value, rest) = if let Some(inside) = value.strip_prefix('"') {
+            let len = string_len(inside.as_bytes()).ok_or(Reason::OpenString)?;
+            (FieldValue::Text(&inside[..len]), &inside[len + 1..])
+        } else {
+            let (word, rest) = value.split_at(part_end(value, b","));
+            let known = plain(word).ok_or_else(|| Reason::Value(key.clone().into_owned()))?;
+            (known, rest)
         };
         self.rest = match rest.strip_prefix(',') {
             None if rest.is_empty() => None,

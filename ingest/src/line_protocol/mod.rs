@@ -93,7 +93,7 @@ impl<'a> Points<'a> {
     /// Steps over so many bytes and the line's end after them.
     fn advance(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(len);
-        self.line += taken.iter().filter(|b| **b == b'\n').count() + usize::from(!rest.is_empty());
+        self.line += taken.split(|b| *b == b'\n').count() - usize::from(rest.is_empty());
         self.rest = rest.get(1..).unwrap_or_default();
         taken
     }

@@ -65,7 +65,7 @@ fn escapes_are_undone_and_other_backslashes_stay() {
 fn lines_are_counted_through_strings_and_remarks() {
     let text = "# remark\n\na f=1\nb f=\"two\nlines\" 5\nc\nd f=2\n";
     let (taken, refused) = points(text);
-    let lines: Vec<_> = taken.iter().map(|point| (point.line, &*point.series)).collect();
+    let lines: Vec<_> = taken.iter().map(|point| (point.line, point.series)).collect();
     assert_eq!(lines, [(3, "a"), (4, "b"), (7, "d")]);
     assert_eq!(refused, ["line 6: there are no fields"]);
     let (taken, refused) = points("a f=\"open\nb f=1");
@@ -142,8 +142,8 @@ proptest! {
         text in "[a-z ,=\n]{0,12}",
         time in prop::option::of(any::<i64>()),
     ) {
-        let tag_list: String =
-            tags_given.iter().map(|(k, v)| format!(",{}={}", escaped(k), escaped(v))).collect();
+        let tag = |(k, v): &(String, String)| format!(",{}={}", escaped(k), escaped(v));
+        let tag_list = tags_given.iter().map(tag).collect::<Vec<_>>().concat();
         let field_list: Vec<String> =
             floats.iter().map(|(k, v)| format!("{}={v}", escaped(k))).collect();
         let stamp = time.map_or(String::new(), |time| format!(" {time}"));

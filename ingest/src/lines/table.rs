@@ -61,7 +61,7 @@ impl LineTable {
         }
         let mut identity: Vec<Arc<str>> = Vec::with_capacity(self.identity.len());
         for name in &self.identity {
-            identity.push(own.remove(&**name).map_or_else(|| "".into(), |value| value.into()));
+            identity.push(own.remove(&**name).map_or_else(|| "".into(), Into::into));
         }
         if own.is_empty() {
             return Ok(self.pages.thing(identity, Vec::new()));

@@ -1,7 +1,5 @@
 //! A family's name, and the names of its samples: a histogram `d` has samples `d_bucket`, ...
 
-pub(crate) use crate::exposition::MetricType as MetricKind;
-
 /// What stands between a family's name and the names of its samples.
 const SUFFIXES: [&str; 8] =
     ["", "_total", "_bucket", "_sum", "_count", "_info", "_gsum", "_gcount"];

@@ -14,7 +14,7 @@ mod gpu;
 mod metric;
 mod place;
 
-pub(crate) use family::{MetricKind, family_of};
+pub(crate) use family::family_of;
 pub(crate) use gpu::{Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
 pub(crate) use metric::{
     METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, is_dcgm, metric_column, number_of,

@@ -83,7 +83,9 @@ async fn a_new_column_moves_what_has_it() {
     let mut pages = table(&[("a", FieldType::Int64)]);
     let mut refused = Refused::default();
     let both = [thing(&mut pages, 1), thing(&mut pages, 2)];
-    both.iter().for_each(|one| pages.add(*one, 0, 5, Some(Value::Int(7))));
+    for one in both {
+        pages.add(one, 0, 5, Some(Value::Int(7)));
+    }
     assert_eq!(pages.finish(&storage, &mut refused).unwrap().len(), 1);
     let b = Column { name: "b".into(), field_type: FieldType::Float64 };
     let b = pages.columns().number(b);
@@ -94,7 +96,7 @@ async fn a_new_column_moves_what_has_it() {
     let all = values(&blocks);
     let key = |id: &str, column: &str| (id.to_owned(), column.to_owned(), 6);
     assert_eq!(all[&key("1", "a")], 8);
-    assert_eq!(f64::from_bits(all[&key("1", "b")].cast_unsigned()), 0.5);
+    assert_eq!(all[&key("1", "b")], 0.5_f64.to_bits().cast_signed());
     assert_eq!(all[&key("2", "a")], 9);
     // Now both cells of the first lie in one row.
     pages.add(both[0], 0, 7, Some(Value::Int(1)));

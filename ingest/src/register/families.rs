@@ -21,18 +21,16 @@ impl Families {
         self.state
     }
 
+    /// What is told first of a family stays: senders that disagree would make the register look at
+    /// all of its series again and again.
     pub(super) fn tell(&mut self, family: &str, kind: MetricType, unit: &str) {
+        let says_something = kind != MetricType::Unknown || !unit.is_empty();
         let short = family.len() <= MAX_TEXT_BYTES && unit.len() <= MAX_TEXT_BYTES;
         let room = self.told.len() < MAX_FAMILIES;
-        match self.told.get_mut(family) {
-            Some((known, of)) if *known == kind && **of == *unit => return,
-            Some(known) if short => *known = (kind, unit.into()),
-            None if short && room => {
-                self.told.insert(family.into(), (kind, unit.into()));
-            }
-            _ => return,
+        if says_something && short && room && !self.told.contains_key(family) {
+            self.told.insert(family.into(), (kind, unit.into()));
+            self.state = self.state.wrapping_add(1);
         }
-        self.state = self.state.wrapping_add(1);
     }
 
     /// Kind and unit of a sample's series; empty where unknown.

@@ -1,7 +1,8 @@
 //! Series that senders name by labels at every sample, remembered by those labels.
 //!
 //! ```text
-//! key (labels as bytes)  ->  Place          one hash lookup for a known series
+//! key (labels as bytes)  ->  Place          one comparison for a series that comes in its order,
+//!                                           one hash lookup for any known one
 //!     unknown: naming says the table and what the series is there; it gets numbers
 //! sample at a place      ->  a cell of the request
 //! finish                 ->  blocks: table gpu one row per GPU and time, metric one per sample
@@ -26,7 +27,6 @@ use crate::refused::{Reason, Refused};
 use crate::remote_write::LabelledSeries;
 use families::Families;
 use gpu::GpuRows;
-use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
@@ -40,7 +40,7 @@ pub(crate) const REMEMBERED: Duration = Duration::from_hours(1);
 /// Series that may be known beyond twice those sent lately.
 pub(crate) const SPARE: usize = 1 << 16;
 /// The NaN by which Prometheus says that a series has ended.
-const STALE: u64 = 0x7ff0_0000_0000_0002;
+pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
 
 /// Where a known series goes.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +82,12 @@ pub(crate) struct Register {
     dictionary: Arc<Dictionary>,
     origin: Origin,
     limit: usize,
-    known: HashTable<Known>,
+    /// In the order in which they came.
+    known: Vec<Known>,
+    by_key: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// The series found last: senders keep their order, so the next one is likely beside it.
+    last: usize,
     families: Families,
     gpu: GpuRows,
     metric: Pages,
@@ -106,8 +110,10 @@ impl Register {
             dictionary,
             origin: Origin::default(),
             limit,
-            known: HashTable::new(),
+            known: Vec::new(),
+            by_key: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
+            last: 0,
             families: Families::default(),
             gpu: GpuRows::default(),
             metric: metric_pages(),
@@ -142,7 +148,9 @@ impl Register {
         let lately = self.known.iter().filter(|known| known.seen >= since).count();
         let full = self.known.len() >= self.limit && lately < self.known.len();
         if full || self.known.len() > 2 * lately + SPARE {
-            self.known = HashTable::new();
+            self.known = Vec::new();
+            self.by_key = HashTable::new();
+            self.last = 0;
             self.gpu = GpuRows::default();
             self.metric = metric_pages();
         }
@@ -156,16 +164,11 @@ impl Register {
 
     /// Turns to a series: samples are of it from now on.
     pub(crate) fn series(&mut self, key: &[u8]) {
-        let hash = self.hasher.hash_one(key);
-        let families = self.families.state();
-        let full = self.known.len() >= self.limit;
         self.why.clear();
-        match self.known.find_mut(hash, |known| *known.key == *key) {
-            Some(known) if known.families == families => {
-                known.seen = self.minute;
-                self.place = known.place;
-            }
-            None if full => {
+        match self.find(key) {
+            Some(at) => self.turn_to(at, key),
+            None if self.known.len() < self.limit => self.remember(key),
+            None => {
                 self.place = Place::Refused;
                 self.why = format!(
                     "the server knows {} series by their labels, which is its limit, and has had \
@@ -173,10 +176,6 @@ impl Register {
                     self.limit,
                     REMEMBERED.as_secs() / 60
                 );
-            }
-            _ => {
-                self.place = self.look_up(key);
-                self.remember(hash, key);
             }
         }
         let refused = matches!(self.place, Place::Refused) && self.why.is_empty();
@@ -186,18 +185,38 @@ impl Register {
         }
     }
 
-    fn remember(&mut self, hash: u64, key: &[u8]) {
-        let (seen, families, place) = (self.minute, self.families.state(), self.place);
-        let (hasher, same) = (&self.hasher, |known: &Known| *known.key == *key);
-        match self.known.entry(hash, same, |known| hasher.hash_one(&*known.key)) {
-            Entry::Occupied(mut known) => {
-                let known = known.get_mut();
-                (known.seen, known.families, known.place) = (seen, families, place);
-            }
-            Entry::Vacant(free) => {
-                free.insert(Known { key: key.into(), place, seen, families });
-            }
+    fn find(&mut self, key: &[u8]) -> Option<usize> {
+        let next = self.last + 1;
+        if self.known.get(next).is_some_and(|known| *known.key == *key) {
+            self.last = next;
+            return Some(next);
         }
+        let hash = self.hasher.hash_one(key);
+        let same = |at: &u32| *self.known[*at as usize].key == *key;
+        self.last = *self.by_key.find(hash, same)? as usize;
+        Some(self.last)
+    }
+
+    fn turn_to(&mut self, at: usize, key: &[u8]) {
+        let families = self.families.state();
+        if self.known[at].families != families {
+            let place = self.look_up(key);
+            let known = &mut self.known[at];
+            (known.place, known.families) = (place, families);
+        }
+        self.known[at].seen = self.minute;
+        self.place = self.known[at].place;
+    }
+
+    fn remember(&mut self, key: &[u8]) {
+        self.place = self.look_up(key);
+        let Self { known, hasher, .. } = self;
+        let (at, hash) = (known.len() as u32, hasher.hash_one(key));
+        let (seen, families, place) = (self.minute, self.families.state(), self.place);
+        known.push(Known { key: key.into(), place, seen, families });
+        let hash_of = |at: &u32| hasher.hash_one(&*known[*at as usize].key);
+        self.by_key.insert_unique(hash, at, hash_of);
+        self.last = at as usize;
     }
 
     fn look_up(&mut self, key: &[u8]) -> Place {

@@ -5,8 +5,8 @@ use crate::remote_write::SeriesKey;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tempfile::TempDir;
-use warpline_storage::StorageOptions;
 use warpline_storage::model::FieldType;
+use warpline_storage::{Retention, StorageOptions};
 
 const TIME: Timestamp = 1_700_000_000_000_000;
 
@@ -21,7 +21,7 @@ impl Fixture {
     async fn new(limit: usize) -> Self {
         let dir = TempDir::new().unwrap();
         let mut options = StorageOptions::new(dir.path());
-        options.maintenance.retention = Default::default();
+        options.maintenance.retention = Retention::default();
         let storage = Storage::open(options).await.unwrap();
         let register = Register::new(Arc::new(Dictionary::builtin()), limit);
         Self { register, storage, minute: 0, _dir: dir }
@@ -44,7 +44,9 @@ impl Fixture {
 
 fn key(labels: &[(&str, &str)]) -> SeriesKey {
     let mut key = SeriesKey::default();
-    labels.iter().for_each(|(name, value)| key.label(name.as_bytes(), value.as_bytes()));
+    for (name, value) in labels {
+        key.label(name.as_bytes(), value.as_bytes());
+    }
     key
 }
 
@@ -154,6 +156,13 @@ async fn metadata_comes_before_or_after() {
     f.sample(&series, TIME, 2.0);
     let told = r#"metric:   d_seconds_bucket {"le":"1"} kind=histogram unit=seconds value=2"#;
     assert_eq!(f.finish().0, [told]);
+    // Another sender's other word changes nothing.
+    f.begin();
+    let state = f.register.families.state();
+    f.register.metadata("d_seconds", MetricType::Gauge, "");
+    f.register.metadata("other", MetricType::Unknown, "");
+    assert_eq!(f.register.families.state(), state);
+    f.register.discard();
     // Series may also tell of themselves.
     f.begin();
     let mut key = key(&[("__name__", "up")]);
@@ -196,7 +205,9 @@ async fn the_limit_is_named_and_old_series_make_room() {
     let mut f = Fixture::new(3).await;
     let names = ["a", "b", "c", "d"];
     f.begin();
-    names.iter().for_each(|name| f.sample(&[("__name__", name)], TIME, 1.0));
+    for name in names {
+        f.sample(&[("__name__", name)], TIME, 1.0);
+    }
     let (rows, tally) = f.finish();
     assert_eq!((rows.len(), tally.refused.count(Reason::Series)), (3, 1));
     assert!(tally.refused.examples()[0].contains("knows 3 series"), "{tally:?}");
@@ -248,7 +259,9 @@ async fn each_series_comes_out_once_however_requests_are_cut() {
         let mut all = Vec::new();
         for part in names.chunks(size) {
             f.begin();
-            part.iter().for_each(|name| f.sample(&[("__name__", name)], TIME, round as f64));
+            for name in part {
+                f.sample(&[("__name__", name)], TIME, round as f64);
+            }
             all.extend(f.finish().0);
         }
         let distinct: BTreeSet<_> = all.iter().collect();

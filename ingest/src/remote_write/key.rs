@@ -6,8 +6,8 @@
 //! ```
 
 use super::kind_of;
-use super::wire::{Data, Fields, append_bytes, append_varint, varint_len};
 use crate::exposition::{MAX_LABELS, MetricType};
+use crate::protobuf::{Data, Fields, append_bytes, append_varint, varint_len};
 use std::borrow::Cow;
 
 pub(super) const LABEL: u8 = 0x0a;

@@ -13,12 +13,11 @@ mod key;
 pub(crate) mod tests;
 mod v1;
 mod v2;
-mod wire;
 
 pub use key::{LabelledSeries, SeriesKey};
-pub use wire::Malformed;
 
 use crate::exposition::MetricType;
+use crate::protobuf;
 
 /// Which message a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +26,17 @@ pub enum Version {
     V1,
     /// `io.prometheus.write.v2.Request`
     V2,
+}
+
+/// Why a request cannot be read: nothing of it is taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("the body is not a Snappy block: {0}")]
+    Snappy(String),
+    #[error("the first symbol is {0:?} where it must be empty")]
+    FirstSymbol(String),
+    #[error(transparent)]
+    Message(#[from] protobuf::Malformed),
 }
 
 /// What a request says, in the order it says it. Samples are of the last series told.
@@ -45,7 +55,7 @@ pub trait Sink {
 /// Reads a decompressed request. After an error the sink has heard a part of it.
 pub fn read(version: Version, message: &[u8], sink: &mut impl Sink) -> Result<(), Malformed> {
     match version {
-        Version::V1 => v1::read(message, sink),
+        Version::V1 => Ok(v1::read(message, sink)?),
         Version::V2 => v2::read(message, sink),
     }
 }

@@ -1,7 +1,7 @@
 //! Requests as a sender encodes them, what is read of them, and any bytes.
 
-use super::wire::{append_bytes, append_varint};
 use super::*;
+use crate::protobuf::{Malformed as Wire, append_bytes, append_varint};
 use proptest::prelude::*;
 
 /// A series as a test writes it down.
@@ -97,8 +97,12 @@ fn encode_v2(series: &[Given]) -> Vec<u8> {
         messages.push(message);
     }
     let mut out = Vec::new();
-    symbols.iter().for_each(|symbol| append_bytes(&mut out, 0x22, symbol.as_bytes()));
-    messages.iter().for_each(|message| append_bytes(&mut out, 0x2a, message));
+    for symbol in symbols {
+        append_bytes(&mut out, 0x22, symbol.as_bytes());
+    }
+    for message in &messages {
+        append_bytes(&mut out, 0x2a, message);
+    }
     out
 }
 
@@ -205,18 +209,22 @@ fn a_reference_to_nothing_harms_its_series_alone() {
 #[test]
 fn what_is_malformed_says_so() {
     let message = encode(Version::V1, &[given(&[("__name__", "a")], &[(1, 2.0)])]);
-    let cut = |at: usize| hear(Version::V1, &message[..at]).unwrap_err();
-    assert_eq!(cut(message.len() - 1), Malformed::Truncated);
-    let error = |bytes: &[u8]| hear(Version::V1, bytes).unwrap_err();
-    assert_eq!(error(&[0x0a]), Malformed::Truncated);
-    assert_eq!(error(&[0x00]), Malformed::Tag { field: 0, wire_type: 0 });
-    assert_eq!(error(&[0x0b]), Malformed::Tag { field: 1, wire_type: 3 });
-    let wrong = Malformed::WireType { message: "WriteRequest", field: 1, wire_type: 0 };
+    let wire = |bytes: &[u8]| match hear(Version::V1, bytes).unwrap_err() {
+        Malformed::Message(wire) => wire,
+        other => panic!("{other}"),
+    };
+    let cut = |at: usize| wire(&message[..at]);
+    assert_eq!(cut(message.len() - 1), Wire::Truncated);
+    let error = wire;
+    assert_eq!(error(&[0x0a]), Wire::Truncated);
+    assert_eq!(error(&[0x00]), Wire::Tag { field: 0, wire_type: 0 });
+    assert_eq!(error(&[0x0b]), Wire::Tag { field: 1, wire_type: 3 });
+    let wrong = Wire::WireType { message: "WriteRequest", field: 1, wire_type: 0 };
     assert_eq!(error(&[0x08, 1]), wrong);
-    assert_eq!(error(&[0xff; 11]), Malformed::LongNumber);
+    assert_eq!(error(&[0xff; 11]), Wire::LongNumber);
     let utf8 = encode_v1(&[], &[("a", 1, "s")]);
     let bad: Vec<u8> = utf8.iter().map(|b| if *b == b's' { 0xff } else { *b }).collect();
-    assert_eq!(error(&bad), Malformed::Utf8("metadata"));
+    assert_eq!(error(&bad), Wire::Utf8("metadata"));
     let mut symbols = Vec::new();
     append_bytes(&mut symbols, 0x22, b"first");
     let error = hear(Version::V2, &symbols).unwrap_err();
@@ -228,7 +236,9 @@ fn what_is_malformed_says_so() {
 fn keys_of_bad_series_say_why() {
     let why = |labels: &[(&str, &str)]| {
         let mut key = SeriesKey::default();
-        labels.iter().for_each(|(name, value)| key.label(name.as_bytes(), value.as_bytes()));
+        for (name, value) in labels {
+            key.label(name.as_bytes(), value.as_bytes());
+        }
         LabelledSeries::of(key.as_bytes()).unwrap_err()
     };
     assert_eq!(why(&[("b", "c")]), "a series has no label __name__ (it has b=\"c\")");

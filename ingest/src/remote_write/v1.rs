@@ -8,8 +8,8 @@
 //! ```
 
 use super::key::{LABEL, SeriesKey};
-use super::wire::{Data, Fields, Malformed};
 use super::{Sink, kind_of};
+use crate::protobuf::{Data, Fields, Malformed};
 
 const SERIES: &str = "TimeSeries";
 

@@ -10,9 +10,9 @@
 
 use super::key::SeriesKey;
 use super::v1::sample;
-use super::wire::{Data, Fields, Malformed};
-use super::{Sink, kind_of};
+use super::{Malformed, Sink, kind_of};
 use crate::exposition::MetricType;
+use crate::protobuf::{self, Data, Fields};
 
 const REQUEST: &str = "Request";
 const SERIES: &str = "TimeSeries";
@@ -102,7 +102,7 @@ fn reference(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn metadata(message: &[u8]) -> Result<(u64, u64), Malformed> {
+fn metadata(message: &[u8]) -> Result<(u64, u64), protobuf::Malformed> {
     let (mut kind, mut unit) = (0, 0);
     let mut fields = Fields::new(message);
     while let Some((field, data)) = fields.next()? {

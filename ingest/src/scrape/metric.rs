@@ -8,9 +8,9 @@ use warpline_storage::model::{BlockBuilder, Layout, LayoutError, Series, Timesta
 
 use super::Report;
 use super::sheet::Sheet;
-use crate::exposition::Sample;
+use crate::exposition::{MetricType, Sample};
 use crate::naming::{
-    AboutMetric, METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, MetricKind, family_of, is_dcgm,
+    AboutMetric, METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, family_of, is_dcgm,
     metric_column, number_of,
 };
 
@@ -25,12 +25,12 @@ pub(super) struct MetricCell {
 #[derive(Debug, Default)]
 pub(super) struct Family<'a> {
     metric: &'a str,
-    metric_type: Option<MetricKind>,
+    metric_type: Option<MetricType>,
     unit: &'a str,
 }
 
 impl<'a> Family<'a> {
-    pub(super) fn set_type(&mut self, metric: &'a str, metric_type: MetricKind) {
+    pub(super) fn set_type(&mut self, metric: &'a str, metric_type: MetricType) {
         self.turn_to(metric);
         self.metric_type = Some(metric_type);
     }
@@ -51,8 +51,8 @@ impl<'a> Family<'a> {
         if self.metric.is_empty() || !family_of(name).any(|family| family == self.metric) {
             return ["", ""];
         }
-        let known = self.metric_type.filter(|one| *one != MetricKind::Unknown);
-        [known.map_or("", MetricKind::as_str), self.unit]
+        let known = self.metric_type.filter(|one| *one != MetricType::Unknown);
+        [known.map_or("", MetricType::as_str), self.unit]
     }
 }
 

@@ -3,13 +3,19 @@
 use super::WriteLimits;
 use super::answer::Failure;
 use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
+use std::borrow::Cow;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Memory is given out in pieces of this size.
 const PIECE: usize = 1 << 10;
+/// A longer body is worked on by a thread of its own, so that no connection waits for it.
+const LONG_BODY: usize = 1 << 20;
 
 /// The memory of all bodies.
 #[derive(Debug)]
@@ -20,7 +26,7 @@ pub(super) struct Bodies {
 }
 
 /// Memory that is held while a request is worked on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held(Option<OwnedSemaphorePermit>);
 
 impl Held {
@@ -40,7 +46,7 @@ impl Bodies {
 
     /// Reads a body, whatever length it is said to have.
     pub(super) async fn read(&self, body: Body) -> Result<(Bytes, Held), Failure> {
-        let mut held = Held(None);
+        let mut held = Held::default();
         let mut all = Vec::new();
         let mut chunks = body.into_data_stream();
         while let Some(chunk) = chunks.next().await {
@@ -68,4 +74,45 @@ impl Bodies {
             _ => Err(Failure::busy("the server reads as many requests as it has memory for")),
         }
     }
+}
+
+/// Whether the body is compressed with gzip.
+pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    match encoding.map_or("", |value| value.to_str().unwrap_or("?")) {
+        "" | "identity" => Ok(false),
+        "gzip" => Ok(true),
+        other => {
+            let text = format!("Content-Encoding {other}: send gzip or none");
+            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+        }
+    }
+}
+
+/// The body as it was before compression.
+pub(super) fn unpacked(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, Failure> {
+    if !gzip {
+        return Ok(Cow::Borrowed(body));
+    }
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut unpacked);
+    read.map_err(|error| Failure::malformed(format!("the body is not gzip: {error}")))?;
+    if unpacked.len() > limit {
+        return Err(Failure::too_large("the decompressed body", limit));
+    }
+    Ok(Cow::Owned(unpacked))
+}
+
+/// Does what a body of this length takes, here or on a thread of its own.
+pub(super) async fn work<T: Send + 'static>(
+    bytes: usize,
+    compressed: bool,
+    task: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    if bytes <= LONG_BODY && !compressed {
+        return task();
+    }
+    tokio::task::spawn_blocking(task).await.map_err(|error| {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a write ended early: {error}"))
+    })?
 }

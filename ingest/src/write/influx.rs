@@ -11,18 +11,16 @@
 
 use super::Server;
 use super::answer::{Failure, in_words};
-use super::body::Held;
+use super::body::{self, Held};
 use super::metrics::Protocol;
 use crate::lines::{LineTally, Precision, Times};
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use warpline_storage::model::{Block, Timestamp};
@@ -101,30 +99,16 @@ async fn take(
         let word = &parameters.precision;
         Failure::malformed(format!("precision {word:?}: use ns, us, ms, s, m or h"))
     })?;
-    let gzip = is_gzip(headers)?;
+    let gzip = body::is_gzip(headers)?;
     let (body, held) = server.bodies.read(body).await?;
     let bytes = body.len();
     let own = server.clone();
-    let mapped = tokio::task::spawn_blocking(move || map(&own, &body, gzip, precision, held));
-    let (blocks, tally) = mapped.await.map_err(|error| {
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a write ended early: {error}"))
-    })??;
+    let task = move || map(&own, &body, gzip, precision, held);
+    let (blocks, tally) = body::work(bytes, gzip, task).await?;
     server.intake.store(blocks).await?;
     server.metrics.request(Protocol::Lines, bytes, tally.fields);
     server.metrics.refused(&tally.refused);
     Ok(tally)
-}
-
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
-    let encoding = headers.get(header::CONTENT_ENCODING);
-    match encoding.map_or("", |value| value.to_str().unwrap_or("?")) {
-        "" | "identity" => Ok(false),
-        "gzip" => Ok(true),
-        other => {
-            let text = format!("Content-Encoding {other}: send gzip or none");
-            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
-        }
-    }
 }
 
 fn map(
@@ -134,27 +118,11 @@ fn map(
     precision: Precision,
     _held: Held,
 ) -> Result<(Vec<Block>, LineTally), Failure> {
-    let unpacked;
-    let text: &[u8] = if gzip {
-        unpacked = gunzip(body, server.limits.message_bytes)?;
-        &unpacked
-    } else {
-        body
-    };
+    let text = body::unpacked(body, gzip, server.limits.message_bytes)?;
     let storage = server.intake.storage();
     let accepted = storage.accepted_times();
     let times = Times { precision, now: now(), accepted: accepted.first..=accepted.last };
-    Ok(server.lines.lock().map(text, server.minute(), &times, storage)?)
-}
-
-fn gunzip(body: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
-    let mut unpacked = Vec::new();
-    let read = MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut unpacked);
-    read.map_err(|error| Failure::malformed(format!("the body is not gzip: {error}")))?;
-    if unpacked.len() > limit {
-        return Err(Failure::too_large("the decompressed body", limit));
-    }
-    Ok(unpacked)
+    Ok(server.lines.lock().map(&text, server.minute(), &times, storage)?)
 }
 
 fn now() -> Timestamp {

@@ -36,18 +36,12 @@ impl Intake {
         if blocks.is_empty() {
             return Ok(());
         }
-        match tokio::time::timeout(self.patience, self.append(blocks)).await {
-            Ok(appended) => appended?,
-            Err(_) => {
-                let text = "the store's memory is full (storage.memory): it takes rows again \
-                            once some are flushed";
-                return Err(Failure::busy(text));
-            }
-        }
-        match tokio::time::timeout(self.patience, self.storage.sync()).await {
-            Ok(synced) => Ok(synced?),
-            Err(_) => Err(Failure::busy("the log's disk is slow")),
-        }
+        let full = "the store's memory is full (storage.memory): it takes rows again once some are \
+                    flushed";
+        let appended = tokio::time::timeout(self.patience, self.append(blocks)).await;
+        appended.map_err(|_| Failure::busy(full))??;
+        let synced = tokio::time::timeout(self.patience, self.storage.sync()).await;
+        Ok(synced.map_err(|_| Failure::busy("the log's disk is slow"))??)
     }
 
     async fn append(&self, blocks: Vec<Block>) -> Result<(), Failure> {

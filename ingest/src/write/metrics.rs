@@ -12,10 +12,11 @@ pub enum Protocol {
     RemoteWrite2,
     /// InfluxDB's line protocol; its fields count as samples.
     Lines,
+    Otlp,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 3] = [Self::RemoteWrite1, Self::RemoteWrite2, Self::Lines];
+    pub const ALL: [Self; 4] = [Self::RemoteWrite1, Self::RemoteWrite2, Self::Lines, Self::Otlp];
 
     /// The word used in metrics.
     pub fn name(self) -> &'static str {
@@ -23,6 +24,7 @@ impl Protocol {
             Self::RemoteWrite1 => "remote_write_1",
             Self::RemoteWrite2 => "remote_write_2",
             Self::Lines => "influx",
+            Self::Otlp => "otlp",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! POST /api/v1/write              Prometheus remote write 1.0 and 2.0
 //! POST /api/v2/write, /write      InfluxDB's line protocol; GET /ping
+//! POST /v1/metrics, gRPC          OpenTelemetry metrics
 //! ```
 //! Promises: a request is answered as taken only when its rows are durable; what of it cannot be
 //! taken is told, counted, and harms nothing beside it; memory is bounded by [`WriteLimits`], and
@@ -13,11 +14,13 @@ mod body;
 mod influx;
 mod intake;
 mod metrics;
+mod otlp;
 mod prometheus;
 #[cfg(test)]
 mod tests;
 
 pub use metrics::{Protocol, WriteCounts, WriteMetrics};
+pub use otlp::OtlpService;
 
 use crate::dictionary::Dictionary;
 use crate::lines::LineRegister;
@@ -103,7 +106,13 @@ pub fn write_service(
 
 impl WriteService {
     pub fn routes(&self) -> Router {
-        prometheus::routes().merge(influx::routes()).with_state(self.server.clone())
+        let all = prometheus::routes().merge(influx::routes()).merge(otlp::routes());
+        all.with_state(self.server.clone())
+    }
+
+    /// The endpoint of OpenTelemetry over gRPC.
+    pub fn otlp(&self) -> OtlpService {
+        OtlpService { server: self.server.clone() }
     }
 
     pub fn metrics(&self) -> WriteCounts {

@@ -10,7 +10,7 @@
 
 use super::Server;
 use super::answer::{Failure, in_words};
-use super::body::Held;
+use super::body::{self, Held};
 use super::metrics::Protocol;
 use crate::exposition::MetricType;
 use crate::refused::Reason;
@@ -24,9 +24,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use std::sync::Arc;
 use warpline_storage::model::{Block, Value};
-
-/// A longer message is read on a thread of its own, so that no connection waits for it.
-const LONG_MESSAGE: usize = 1 << 20;
 
 const WRITTEN: [HeaderName; 3] = [
     HeaderName::from_static("x-prometheus-remote-write-samples-written"),
@@ -94,15 +91,8 @@ async fn take(server: &Arc<Server>, version: Version, body: Body) -> Result<Tall
     }
     server.bodies.hold(&mut held, len).await?;
     let bytes = body.len();
-    let (blocks, tally) = if len > LONG_MESSAGE {
-        let server = server.clone();
-        let mapped = tokio::task::spawn_blocking(move || map(&server, version, &body, held));
-        mapped.await.map_err(|error| {
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a write ended early: {error}"))
-        })??
-    } else {
-        map(server, version, &body, held)?
-    };
+    let own = server.clone();
+    let (blocks, tally) = body::work(len, false, move || map(&own, version, &body, held)).await?;
     server.intake.store(blocks).await?;
     let protocol = match version {
         Version::V1 => Protocol::RemoteWrite1,

@@ -1,6 +1,7 @@
 //! Requests at the router, and what of them is in the store afterwards.
 
 use super::*;
+use crate::otlp::tests as otel;
 use crate::remote_write::Version;
 use crate::remote_write::tests::{Given, encode, encode_v1, given};
 use axum::body::{Body, to_bytes};
@@ -22,6 +23,7 @@ struct Fixture {
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
+    bytes: axum::body::Bytes,
     text: String,
 }
 
@@ -68,7 +70,7 @@ impl Fixture {
         let response = self.service.routes().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
-        Answer { status, headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+        Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
 
     async fn write(&self, content_type: &str, message: &[u8]) -> Answer {
@@ -113,8 +115,8 @@ async fn both_versions_are_taken() {
     assert_eq!((answer.status, answer.written()), (StatusCode::NO_CONTENT, ["2", "0", "0"]));
     assert_eq!(f.rows("metric").await, 5);
     let counts = f.service.metrics();
-    assert_eq!(counts.samples.map(|(_, count)| count), [3, 2, 0]);
-    assert_eq!(counts.requests.map(|(_, count)| count), [2, 1, 0]);
+    assert_eq!(counts.samples.map(|(_, count)| count), [3, 2, 0, 0]);
+    assert_eq!(counts.requests.map(|(_, count)| count), [2, 1, 0, 0]);
     assert_eq!((counts.series, f.refused()), (4, vec![]), "series are the same in both versions");
     assert_eq!(f.write(V1, &[]).await.status, 204, "nothing is nothing wrong");
     assert_eq!(f.write(V1, &encode_v1(&[], &[("up", 2, "")])).await.status, 204);
@@ -304,4 +306,118 @@ async fn a_gzip_bomb_is_413() {
     std::io::Write::write_all(&mut gzip, &vec![b'a'; 10 << 20]).unwrap();
     let bomb = f.post("/write", &[("content-encoding", "gzip")], gzip.finish().unwrap()).await;
     assert_eq!(bomb.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+fn power(temporality: u64) -> Vec<u8> {
+    let time = now_millis().cast_unsigned() * 1_000_000;
+    let joules = otel::sum("energy", "J", &[otel::point(time, 7.5, &[("gpu", "0")])], temporality);
+    let up = otel::gauge("up", "", &[otel::point(time, 1.0, &[])]);
+    otel::request(&[("service.name", "dcgm"), ("host.name", "h7")], "scope", &[joules, up])
+}
+
+#[tokio::test]
+async fn opentelemetry_is_taken_over_http() {
+    let f = Fixture::new().await;
+    let headers = [("content-type", "application/x-protobuf")];
+    let answer = f.post("/v1/metrics", &headers, power(2)).await;
+    assert_eq!((answer.status, &*answer.text), (StatusCode::OK, ""));
+    assert_eq!(answer.headers["content-type"], "application/x-protobuf");
+    assert_eq!(f.rows("metric").await, 2);
+    let answer = f.post("/v1/metrics", &headers, power(1)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.text.contains("energy: delta temporality is not stored"), "{}", answer.text);
+    let (outer, text) =
+        (usize::from(answer.bytes[1] & 0x7f) | usize::from(answer.bytes[2]) << 7, 3);
+    assert_eq!(outer, answer.bytes.len() - text, "one partial success");
+    assert_eq!(answer.bytes[text..text + 2], [0x08, 1], "one point was rejected");
+    assert_eq!((f.rows("metric").await, f.refused()), (3, vec![("delta", 1)]));
+
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &power(2)).unwrap();
+    let packed = [headers[0], ("content-encoding", "gzip")];
+    let answer = f.post("/v1/metrics", &packed, gzip.finish().unwrap()).await;
+    assert_eq!((answer.status, f.rows("metric").await), (StatusCode::OK, 5));
+    let json = f.post("/v1/metrics", &[("content-type", "application/json")], "{}").await;
+    assert_eq!(json.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let cut = power(2);
+    let malformed = f.post("/v1/metrics", &headers, cut[..cut.len() - 1].to_vec()).await;
+    assert_eq!(malformed.status, StatusCode::BAD_REQUEST);
+    assert!(malformed.text.contains("the message ends inside a field"), "{}", malformed.text);
+}
+
+struct Nothing(u64);
+impl crate::remote_write::Sink for Nothing {
+    fn series(&mut self, key: &[u8]) {
+        self.0 += key.len() as u64;
+    }
+    fn bad_series(&mut self, _: &str, _: u64) {}
+    fn sample(&mut self, millis: i64, _: f64) {
+        self.0 += millis as u64;
+    }
+    fn exemplar(&mut self) {}
+    fn histogram(&mut self) {}
+    fn metadata(&mut self, _: &str, _: crate::exposition::MetricType, _: &str) {}
+}
+
+/// Prints what reading and mapping costs; the numbers are for people.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn cost_of_a_million_samples() {
+    let f = Fixture::new().await;
+    let requests: Vec<Vec<u8>> = (0..100)
+        .map(|request| {
+            let all: Vec<Given> = (0..2_000)
+                .map(|number| {
+                    let instance = format!("node-{}.cluster.example:9100", request / 2);
+                    let (cpu, name) = (
+                        format!("{}", number % 128),
+                        format!(
+                            "node_metric_of_some_length_{}_total",
+                            number / 128 + request % 2 * 100
+                        ),
+                    );
+                    given(
+                        &[
+                            ("__name__", &name),
+                            ("cluster", "colossus-1"),
+                            ("cpu", &cpu),
+                            ("device", "nvme0n1"),
+                            ("instance", &instance),
+                            ("job", "node-exporter"),
+                            ("mode", "idle"),
+                            ("rack", "r17"),
+                            ("zone", "hall-3"),
+                        ],
+                        &[(now_millis(), f64::from(number) * 1.5)],
+                    )
+                })
+                .collect();
+            compress(&encode(Version::V1, &all))
+        })
+        .collect();
+    for round in 0..6 {
+        let started = Instant::now();
+        let (mut decode, mut unpack, mut walk) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let mut samples = 0;
+        for request in &requests {
+            let at = Instant::now();
+            let message = crate::remote_write::decompress(request).unwrap();
+            unpack += at.elapsed();
+            let at = Instant::now();
+            crate::remote_write::read(Version::V1, &message, &mut Nothing(0)).unwrap();
+            walk += at.elapsed();
+            let at = Instant::now();
+            let mut register = f.service.server.register.lock();
+            register.begin(0, 0..=i64::MAX);
+            crate::remote_write::read(Version::V1, &message, &mut *register).unwrap();
+            decode += at.elapsed();
+            let (blocks, tally) = register.finish(&f.storage).unwrap();
+            samples += tally.samples;
+            std::hint::black_box(blocks);
+        }
+        println!(
+            "round {round}: {samples} samples, all {:?}, unpack {unpack:?} walk {walk:?} register {decode:?}",
+            started.elapsed()
+        );
+    }
 }

@@ -1,10 +1,9 @@
-//! The protobuf wire format, borrowed: fields of a message one after the other.
+//! The protobuf wire format, borrowed: fields of a message one after the other. Nothing is allocated,
+//! whatever a message says of its lengths.
 
-/// Why a request cannot be read: nothing of it was taken.
+/// Why a message cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    #[error("the body is not a Snappy block: {0}")]
-    Snappy(String),
     #[error("the message ends inside a field")]
     Truncated,
     #[error("a number has more than 64 bits")]
@@ -15,13 +14,13 @@ pub enum Malformed {
     WireType { message: &'static str, field: u64, wire_type: u8 },
     #[error("{0} is not UTF-8")]
     Utf8(&'static str),
-    #[error("the first symbol is {0:?} where it must be empty")]
-    FirstSymbol(String),
+    #[error("a value is nested more than {0} deep")]
+    Deep(usize),
 }
 
 /// One field's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Data<'a> {
+pub(crate) enum Data<'a> {
     Number(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -39,21 +38,21 @@ impl<'a> Data<'a> {
     }
 
     /// The bytes of a field that must have some: a text, a message or packed numbers.
-    pub(super) fn bytes(self, message: &'static str, field: u64) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(self, message: &'static str, field: u64) -> Result<&'a [u8], Malformed> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             other => Err(Malformed::WireType { message, field, wire_type: other.wire_type() }),
         }
     }
 
-    pub(super) fn number(self, message: &'static str, field: u64) -> Result<u64, Malformed> {
+    pub(crate) fn number(self, message: &'static str, field: u64) -> Result<u64, Malformed> {
         match self {
             Self::Number(number) => Ok(number),
             other => Err(Malformed::WireType { message, field, wire_type: other.wire_type() }),
         }
     }
 
-    pub(super) fn fixed64(self, message: &'static str, field: u64) -> Result<u64, Malformed> {
+    pub(crate) fn fixed64(self, message: &'static str, field: u64) -> Result<u64, Malformed> {
         match self {
             Self::Fixed64(bits) => Ok(bits),
             other => Err(Malformed::WireType { message, field, wire_type: other.wire_type() }),
@@ -63,22 +62,22 @@ impl<'a> Data<'a> {
 
 /// Walks a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Self {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// The next field's number and value; `None` at the message's end.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Data<'a>)>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Data<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -100,9 +99,20 @@ impl<'a> Fields<'a> {
         Ok(Some((field, data)))
     }
 
+    /// The value of the last field of a number; `None` where there is none.
+    pub(crate) fn last(message: &'a [u8], wanted: u64) -> Result<Option<Data<'a>>, Malformed> {
+        let (mut fields, mut found) = (Self::new(message), None);
+        while let Some((field, data)) = fields.next()? {
+            if field == wanted {
+                found = Some(data);
+            }
+        }
+        Ok(found)
+    }
+
     /// Steps over fields with this one-byte tag of bytes, and answers them as they stand.
     #[inline]
-    pub(super) fn run(&mut self, tag: u8) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn run(&mut self, tag: u8) -> Result<&'a [u8], Malformed> {
         let start = self.rest;
         while self.rest.first() == Some(&tag) {
             self.rest = &self.rest[1..];
@@ -113,7 +123,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         let (first, rest) = self.rest.split_first().ok_or(Malformed::Truncated)?;
         if *first < 0x80 {
             self.rest = rest;
@@ -155,13 +165,13 @@ impl<'a> Fields<'a> {
 }
 
 /// Appends a field of bytes under a one-byte tag.
-pub(super) fn append_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+pub(crate) fn append_bytes(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     append_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-pub(super) fn append_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn append_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -170,6 +180,6 @@ pub(super) fn append_varint(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Bytes that [`append_varint`] takes.
-pub(super) fn varint_len(number: u64) -> usize {
+pub(crate) fn varint_len(number: u64) -> usize {
     (64 - (number | 1).leading_zeros() as usize).div_ceil(7)
 }
