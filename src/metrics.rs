@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use warpline_ingest::stream::WireCounts;
+use warpline_ingest::write::{Protocol, WriteCounts};
 use warpline_storage::{LevelMetrics, Metrics};
 
 /// One line of the exposition with its help and type.
@@ -21,10 +22,10 @@ fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
 }
 
 /// The page `GET /metrics` answers with.
-pub(crate) fn page(storage: &Metrics, wire: &WireCounts) -> String {
+pub(crate) fn page(storage: &Metrics, wire: &WireCounts, writes: &WriteCounts) -> String {
     let mut page = String::new();
     let samples = storage_samples(storage).into_iter().chain(maintenance_samples(storage));
-    let samples = samples.chain(wire_samples(wire));
+    let samples = samples.chain(wire_samples(wire)).chain(write_samples(writes));
     for sample in samples.chain(process_samples()) {
         let Sample { name, kind, help, value } = sample;
         let written = write!(
@@ -34,18 +35,44 @@ pub(crate) fn page(storage: &Metrics, wire: &WireCounts) -> String {
         written.expect("a string takes everything");
     }
     page.push_str(&levels(storage));
-    page.push_str(&refusals(wire));
+    page.push_str(&stream_refusals(wire));
+    page.push_str(&writes_by_label(writes));
     page
 }
 
 /// One sample for each reason: what it counts is the reason's own unit.
-fn refusals(wire: &WireCounts) -> String {
-    let name = "warpline_stream_refused_total";
-    let mut lines = format!(
-        "# HELP {name} Blocks, values, rows or columns not taken, by reason.\n# TYPE {name} counter\n"
-    );
-    for (reason, count) in wire.refused {
-        writeln!(lines, "{name}{{reason=\"{}\"}} {count}", reason.name())
+fn stream_refusals(wire: &WireCounts) -> String {
+    let refused = wire.refused.map(|(reason, count)| (reason.name(), count));
+    let help = "Blocks, values, rows or columns not taken, by reason.";
+    by_label("stream_refused_total", help, "reason", &refused)
+}
+
+fn writes_by_label(writes: &WriteCounts) -> String {
+    let named = |counts: [(Protocol, u64); Protocol::ALL.len()]| {
+        counts.map(|(protocol, count)| (protocol.name(), count))
+    };
+    let protocol = |name, help, counts| by_label(name, help, "protocol", &named(counts));
+    let refused = writes.refused.map(|(reason, count)| (reason.name(), count));
+    [
+        protocol("write_requests_total", "Requests of other protocols taken.", writes.requests),
+        protocol("write_bytes_total", "Bytes of their bodies as they came.", writes.bytes),
+        protocol("write_samples_total", "Samples read from them.", writes.samples),
+        by_label(
+            "write_refused_total",
+            "Samples, series or requests of other protocols not taken, by reason.",
+            "reason",
+            &refused,
+        ),
+    ]
+    .concat()
+}
+
+/// A counter with one sample for each value of a label.
+fn by_label(name: &str, help: &str, label: &str, counts: &[(&str, u64)]) -> String {
+    let name = format!("warpline_{name}");
+    let mut lines = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
+    for (value, count) in counts {
+        writeln!(lines, "{name}{{{label}=\"{value}\"}} {count}")
             .expect("a string takes everything");
     }
     lines
@@ -165,6 +192,13 @@ fn wire_samples(wire: &WireCounts) -> Vec<Sample> {
     ]
 }
 
+fn write_samples(writes: &WriteCounts) -> Vec<Sample> {
+    vec![
+        gauge("write_series", "Series remembered by their labels.", writes.series),
+        counter("write_stale_total", "Samples that said that a series has ended.", writes.stale),
+    ]
+}
+
 /// What the kernel says about this process; nothing where it does not say.
 fn process_samples() -> Vec<Sample> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -180,14 +214,17 @@ fn process_samples() -> Vec<Sample> {
 mod tests {
     use super::page;
     use warpline_ingest::stream::WireMetrics;
+    use warpline_ingest::write::WriteCounts;
     use warpline_storage::Metrics;
 
     #[test]
     fn every_sample_has_help_type_and_value() {
         let wire = WireMetrics::default().counts();
-        let page = page(&Metrics { rows: 41, ..Metrics::default() }, &wire);
+        let metrics = Metrics { rows: 41, ..Metrics::default() };
+        let page = page(&metrics, &wire, &WriteCounts::default());
         assert!(page.contains("\nwarpline_rows_total 41\n"));
         assert!(page.contains("\nwarpline_stream_refused_total{reason=\"value\"} 0\n"));
+        assert!(page.contains("\nwarpline_write_refused_total{reason=\"exemplar\"} 0\n"));
         let families = page.matches("# TYPE ").count();
         let names: std::collections::HashSet<&str> =
             page.lines().filter(|line| line.starts_with("# TYPE ")).collect();

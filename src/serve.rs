@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 127.0.0.1:7480   POST /sql, GET /health, GET /metrics     (HTTP/1.1 and HTTP/2)
-//!                  /warpline.v1.Ingest/Stream               (gRPC over HTTP/2)
+//!                  POST /api/v1/write, /api/v2/write, ...   (protocols of other senders)
+//!                  /warpline.v1.Ingest/Stream, OTLP         (gRPC over HTTP/2)
 //! 127.0.0.1:7432   PostgreSQL wire
 //! ```
 //! Promises: addresses are taken before the store is opened, so a port in use costs nothing; while
@@ -10,11 +11,11 @@
 
 use crate::config::{Config, ConfigError, Loopback};
 use crate::{Failure, descriptors, metrics, signals};
-use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -26,8 +27,11 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tower::ServiceExt;
 use url::Url;
+use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::stream::WireMetrics;
-use warpline_ingest::{StreamService, WireLimits, stream_service};
+use warpline_ingest::{
+    StreamService, WireLimits, WriteLimits, WriteService, stream_service, write_service,
+};
 use warpline_query::{Engine, QueryError, http_routes, serve_postgres};
 use warpline_storage::{Storage, StorageError};
 
@@ -164,7 +168,9 @@ impl Server {
         let engine = Engine::new(storage.clone(), &config.engine_options())?;
         tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
         tasks.spawn(failure_of(storage.clone()));
-        let routed = ready.set(routes(&storage, &streams, engine));
+        let dictionary = Arc::new(Dictionary::builtin());
+        let writes = write_service(storage.clone(), dictionary, WriteLimits::default());
+        let routed = ready.set(routes(&storage, &streams, &writes, engine));
         assert!(routed.is_ok(), "routes are set once");
         Ok(Self { storage, streams, http: http_address, postgres: postgres_address, stop, tasks })
     }
@@ -229,30 +235,42 @@ fn bound(listener: &TcpListener) -> SocketAddr {
 }
 
 /// What the routes of this file look at.
-type Counted = (Storage, Arc<WireMetrics>);
+type Counted = (Storage, Arc<WireMetrics>, WriteService);
 
 /// Everything the HTTP listener answers once the store is open.
-fn routes(storage: &Storage, streams: &StreamService, engine: Engine) -> Router {
-    let counted = (storage.clone(), streams.metrics());
+fn routes(
+    storage: &Storage,
+    streams: &StreamService,
+    writes: &WriteService,
+    engine: Engine,
+) -> Router {
+    let counted = (storage.clone(), streams.metrics(), writes.clone());
     let own = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics_page))
         .with_state(counted);
     // A path that nobody serves is HTTP's 404, not gRPC's "unimplemented".
-    let grpc = Routes::new(streams.clone()).into_axum_router().reset_fallback();
-    own.merge(http_routes(engine)).merge(grpc)
+    let grpc = Routes::new(streams.clone()).add_service(writes.otlp());
+    let grpc = grpc.into_axum_router().reset_fallback();
+    own.merge(http_routes(engine)).merge(writes.routes()).merge(grpc)
 }
 
-async fn health(State((storage, _)): State<Counted>) -> (StatusCode, String) {
-    match storage.failure() {
-        None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")),
-    }
+/// The status says it all; the body is what InfluxDB's clients look for.
+async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
+    let (code, status, message) = match storage.failure() {
+        None => (StatusCode::OK, "pass", "ready".to_owned()),
+        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, "fail", failure.to_string()),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let body = serde_json::json!({
+        "name": "warpline", "status": status, "message": message, "version": version,
+    });
+    (code, Json(body))
 }
 
-async fn metrics_page(State((storage, wire)): State<Counted>) -> impl IntoResponse {
+async fn metrics_page(State((storage, wire, writes)): State<Counted>) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, metrics::page(&storage.metrics(), &wire.counts()))
+    (headers, metrics::page(&storage.metrics(), &wire.counts(), &writes.metrics()))
 }
 
 async fn serve_http(

@@ -6,15 +6,26 @@ pub mod dictionary;
 pub mod exposition;
 pub mod frame;
 pub mod labels;
+pub mod line_protocol;
+mod lines;
+mod naming;
 pub mod node;
 pub mod nvml;
+mod otlp;
+mod pages;
+mod protobuf;
+pub mod refused;
+mod register;
+pub mod remote_write;
 pub mod rocm_smi;
 pub mod scrape;
 pub mod spool;
 pub mod stream;
+pub mod write;
 
 #[cfg(test)]
 mod test_data;
 
 pub use client::{ClientError, ClientOptions, SpoolClient, StreamClient};
 pub use stream::{StreamService, WireLimits, stream_service};
+pub use write::{WriteLimits, WriteService, write_service};

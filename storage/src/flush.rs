@@ -85,6 +85,7 @@ impl Flusher {
         for (producer, sequence) in sealed.producers {
             state.acknowledge(&producer, |to| to.stored = to.stored.max(sequence));
         }
+        state.forget_layouts();
         Ok(position)
     }
 

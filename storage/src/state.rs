@@ -223,6 +223,26 @@ impl State {
         Ok(())
     }
 
+    /// Forgets layouts that nobody holds any more: no producer, no row in memory, no log segment.
+    /// One that comes again is taken as a new one.
+    pub(crate) fn forget_layouts(&mut self) {
+        let Self { layouts, addresses, .. } = self;
+        layouts.retain(|layout, home| {
+            // Two of each are this state's own: key and entry, and an entry in either map.
+            let held = Arc::strong_count(layout) > 2 || Arc::strong_count(&home.entry) > 2;
+            if !held {
+                addresses.remove(&address(layout));
+            }
+            held
+        });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn layouts(&self) -> usize {
+        assert_eq!(self.layouts.len(), self.addresses.len());
+        self.layouts.len()
+    }
+
     pub(crate) fn knows(&self, layout: &Arc<Layout>) -> bool {
         self.addresses.contains_key(&address(layout))
     }

@@ -3,35 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
-use warpline_storage::model::{BlockBuilder, Column, Layout, LayoutError, Series, Timestamp};
+use warpline_storage::model::{BlockBuilder, Layout, LayoutError, Series, Timestamp};
 
 use super::Report;
-use super::place::{AboutGpu, Attributes};
 use super::sheet::Sheet;
 use crate::dictionary::is_blank;
 use crate::exposition::Sample;
-
-const TABLE: &str = "gpu";
-const IDENTITY: [&str; 3] = ["cluster", "node", "gpu"];
-
-/// What one series says: a column of one GPU, and the attributes it carries.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GpuCell {
-    gpu: u32,
-    column: u32,
-    attributes: u32,
-}
+use crate::naming::{AboutGpu, Attributes, Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
 
 #[derive(Debug, Default)]
 pub(super) struct GpuTable {
-    // What was ever seen; a place in the vector is the number by which cells name it.
-    gpus: Vec<[Arc<str>; 3]>,
-    gpu_numbers: HashMap<[Arc<str>; 3], u32>,
-    columns: Vec<Column>,
-    column_numbers: HashMap<Arc<str>, u32>,
-    attributes: Vec<Attributes>,
-    attribute_numbers: HashMap<Attributes, u32>,
+    // What was ever seen.
+    names: GpuNames,
+    columns: Columns,
     // What the present scrape has.
     sheet: Sheet,
     /// GPUs, and for each the numbers of its attributes in the order they came.
@@ -52,17 +36,10 @@ struct Made {
 
 impl GpuTable {
     pub(super) fn register(&mut self, about: AboutGpu) -> GpuCell {
-        let gpu = number(&mut self.gpus, &mut self.gpu_numbers, about.identity);
-        let next = self.columns.len() as u32;
-        let column = *self.column_numbers.entry(about.column.name.clone()).or_insert(next);
-        if column == next {
-            self.columns.push(about.column);
-        }
-        let attributes =
-            number(&mut self.attributes, &mut self.attribute_numbers, about.attributes);
-        self.present.resize(self.gpus.len(), Vec::new());
-        self.used.resize(self.columns.len(), false);
-        GpuCell { gpu, column, attributes }
+        let cell = self.names.register(about, &mut self.columns);
+        self.present.resize(self.names.gpus(), Vec::new());
+        self.used.resize(self.columns.all().len(), false);
+        cell
     }
 
     pub(super) fn put(
@@ -78,7 +55,7 @@ impl GpuTable {
         }
         let row = self.sheet.row(cell.gpu, time);
         self.used[cell.column as usize] = true;
-        let column = &self.columns[cell.column as usize];
+        let column = &self.columns.all()[cell.column as usize];
         if is_blank(sample.value, column.field_type) {
             report.blank += 1;
             return;
@@ -104,7 +81,7 @@ impl GpuTable {
             match self.make() {
                 Ok(made) => self.made = Some(made),
                 Err(error) => {
-                    report.refused.add(|| format!("table {TABLE} of this scrape: {error}"));
+                    report.refused.add(|| format!("table {GPU_TABLE} of this scrape: {error}"));
                     self.clear();
                     self.sheet = Sheet::default();
                     return None;
@@ -139,48 +116,31 @@ impl GpuTable {
 
     /// A layout of what this scrape has.
     fn make(&self) -> Result<Made, LayoutError> {
-        let merged: Vec<HashMap<&Arc<str>, &Arc<str>>> =
-            self.present.iter().map(|carried| self.merge(carried)).collect();
-        let names = self.attribute_names();
-        let mut series = vec![None; self.gpus.len()];
+        let merged: Vec<Attributes> =
+            self.present.iter().map(|carried| self.names.merge(carried)).collect();
+        let names = attribute_names(&merged);
+        let mut series = vec![None; self.names.gpus()];
         let mut listed = Vec::new();
         for (gpu, carried) in self.present.iter().enumerate().filter(|(_, c)| !c.is_empty()) {
             series[gpu] = Some((listed.len() as u32, carried.clone()));
-            let value = |name| merged[gpu].get(name).map_or_else(|| "".into(), |v| Arc::clone(v));
+            let own = |name: &Arc<str>| merged[gpu].iter().find(|(known, _)| known == name);
+            let value = |name| own(name).map_or_else(|| "".into(), |(_, value)| value.clone());
             listed.push(Series {
-                identity: self.gpus[gpu].to_vec(),
+                identity: self.names.identity(gpu as u32),
                 attributes: names.iter().map(value).collect(),
             });
         }
-        let mut columns = vec![None; self.columns.len()];
+        let mut columns = vec![None; self.columns.all().len()];
         let mut used = Vec::new();
-        for (number, column) in self.columns.iter().enumerate().filter(|(n, _)| self.used[*n]) {
-            columns[number] = Some(used.len());
-            used.push(column.clone());
-        }
-        let identity = IDENTITY.map(Into::into).to_vec();
-        let layout = Layout::new(TABLE, identity, names, used, listed)?;
-        Ok(Made { builder: BlockBuilder::new(Arc::new(layout)), series, columns })
-    }
-
-    /// One GPU's attributes: of two series that differ in a label, the first stays.
-    fn merge(&self, carried: &[u32]) -> HashMap<&Arc<str>, &Arc<str>> {
-        let mut merged = HashMap::new();
-        for (name, value) in carried.iter().flat_map(|set| &self.attributes[*set as usize]) {
-            merged.entry(name).or_insert(value);
-        }
-        merged
-    }
-
-    fn attribute_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = Vec::new();
-        let sets = self.present.iter().flatten().map(|set| &self.attributes[*set as usize]);
-        for (name, _) in sets.flatten() {
-            if !names.contains(name) {
-                names.push(name.clone());
+        for (number, column) in self.columns.all().iter().enumerate() {
+            if self.used[number] {
+                columns[number] = Some(used.len());
+                used.push(column.clone());
             }
         }
-        names
+        let identity = GPU_IDENTITY.map(Into::into).to_vec();
+        let layout = Layout::new(GPU_TABLE, identity, names, used, listed)?;
+        Ok(Made { builder: BlockBuilder::new(Arc::new(layout)), series, columns })
     }
 
     fn clear(&mut self) {
@@ -189,16 +149,13 @@ impl GpuTable {
     }
 }
 
-/// The number of a thing, given when it is first seen.
-fn number<T: Clone + Eq + std::hash::Hash>(
-    all: &mut Vec<T>,
-    numbers: &mut HashMap<T, u32>,
-    thing: T,
-) -> u32 {
-    let next = all.len() as u32;
-    let number = *numbers.entry(thing.clone()).or_insert(next);
-    if number == next {
-        all.push(thing);
+/// The names of all attributes, in the order they are first met.
+fn attribute_names(of: &[Attributes]) -> Vec<Arc<str>> {
+    let mut names: Vec<Arc<str>> = Vec::new();
+    for (name, _) in of.iter().flatten() {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
     }
-    number
+    names
 }

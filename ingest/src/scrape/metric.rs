@@ -4,23 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use warpline_storage::model::{
-    BlockBuilder, Column, FieldType, Layout, LayoutError, Series, Timestamp, Value,
-};
+use warpline_storage::model::{BlockBuilder, Layout, LayoutError, Series, Timestamp};
 
 use super::Report;
-use super::place::AboutMetric;
 use super::sheet::Sheet;
-use crate::dictionary::is_blank;
 use crate::exposition::{MetricType, Sample};
-
-const TABLE: &str = "metric";
-const IDENTITY: [&str; 4] = ["cluster", "node", "name", "labels"];
-/// What the exporter says of the series: counter, gauge, histogram, ...; and its unit.
-const ATTRIBUTES: [&str; 2] = ["kind", "unit"];
-/// What stands between a family's name and the names of its samples.
-const SUFFIXES: [&str; 8] =
-    ["", "_total", "_bucket", "_sum", "_count", "_info", "_gsum", "_gcount"];
+use crate::naming::{
+    AboutMetric, METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, family_of, is_dcgm,
+    metric_column, number_of,
+};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MetricCell {
@@ -56,13 +48,11 @@ impl<'a> Family<'a> {
 
     /// Kind and unit of a sample's series; empty where unknown.
     fn about(&self, name: &str) -> [&'a str; 2] {
-        match name.strip_prefix(self.metric) {
-            Some(suffix) if SUFFIXES.contains(&suffix) && !self.metric.is_empty() => {
-                let known = self.metric_type.filter(|one| *one != MetricType::Unknown);
-                [known.map_or("", MetricType::as_str), self.unit]
-            }
-            _ => ["", ""],
+        if self.metric.is_empty() || !family_of(name).any(|family| family == self.metric) {
+            return ["", ""];
         }
+        let known = self.metric_type.filter(|one| *one != MetricType::Unknown);
+        [known.map_or("", MetricType::as_str), self.unit]
     }
 }
 
@@ -98,7 +88,7 @@ impl MetricTable {
             self.series.push(Series { identity, attributes });
             self.present.push(false);
         }
-        MetricCell { series, dcgm: name.starts_with("DCGM_") }
+        MetricCell { series, dcgm: is_dcgm(name) }
     }
 
     pub(super) fn put(
@@ -108,14 +98,10 @@ impl MetricTable {
         time: Timestamp,
         report: &mut Report,
     ) {
-        let (number, width) = match sample.value {
-            Value::Int(v) => (v as f64, FieldType::Int64),
-            Value::Float(v) => (v, FieldType::Float64),
-        };
-        if cell.dcgm && !number.is_nan() && is_blank(sample.value, width) {
+        let Some(number) = number_of(sample.value, cell.dcgm) else {
             report.blank += 1;
             return;
-        }
+        };
         self.present[cell.series as usize] = true;
         let row = self.sheet.row(cell.series, time);
         self.sheet.put(row, 0, number.to_bits().cast_signed());
@@ -130,7 +116,7 @@ impl MetricTable {
             match self.make() {
                 Ok(made) => self.made = Some(made),
                 Err(error) => {
-                    report.refused.add(|| format!("table {TABLE} of this scrape: {error}"));
+                    report.refused.add(|| format!("table {METRIC_TABLE} of this scrape: {error}"));
                     self.present.fill(false);
                     self.sheet = Sheet::default();
                     return None;
@@ -158,10 +144,10 @@ impl MetricTable {
             listed.push(series.clone());
         }
         let layout = Layout::new(
-            TABLE,
-            IDENTITY.map(Into::into).to_vec(),
-            ATTRIBUTES.map(Into::into).to_vec(),
-            vec![Column { name: "value".into(), field_type: FieldType::Float64 }],
+            METRIC_TABLE,
+            METRIC_IDENTITY.map(Into::into).to_vec(),
+            METRIC_ATTRIBUTES.map(Into::into).to_vec(),
+            vec![metric_column()],
             listed,
         )?;
         Ok(Made { builder: BlockBuilder::new(Arc::new(layout)), indexes })

@@ -1,20 +1,14 @@
 //! One scrape of an exporter becomes blocks: a wide row per GPU, and a row per series of all else.
 //!
-//! ```text
-//! sample whose name the field dictionary knows, with a gpu label   -> table gpu
-//!        identity cluster, node, gpu ("0", or "0/3" for MIG instance 3 of it)
-//!        all samples of one GPU at one time are one row; other labels are attributes
-//! every other sample                                               -> table metric
-//!        identity cluster, node, name, labels (JSON with sorted keys, the exporter's
-//!        address as `instance` among them); field value (a double)
-//! ```
+//! What names and labels mean is [`crate::naming`]'s; `instance` is the exporter's address where
+//! its samples have none.
+//!
 //! A series is looked at once: its text is the key under which the mapper remembers its place.
 //! Layouts are remade only when a series or column is there that the last layout had not, or a
 //! GPU's attributes changed.
 
 mod gpu;
 mod metric;
-mod place;
 mod report;
 mod sheet;
 
@@ -26,25 +20,16 @@ use warpline_storage::model::{Layout, Timestamp};
 
 use crate::dictionary::Dictionary;
 use crate::exposition::{Entry, Format, Parser, Sample};
+pub use crate::naming::Origin;
+use crate::naming::{self, Found, GpuCell};
 use gpu::GpuTable;
-use metric::{Family, MetricTable};
-use place::Place;
+use metric::{Family, MetricCell, MetricTable};
 pub use report::{Refusals, Report};
 
 /// Samples of one scrape beyond this many are refused.
 pub const MAX_SAMPLES: usize = 1 << 18;
 /// Series texts that may be remembered beyond twice those of the last scrape.
 const SPARE_PLACES: usize = 1_024;
-
-/// Who a scrape is about where its labels do not say so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    pub cluster: Arc<str>,
-    pub node: Arc<str>,
-    /// `host:port` of the exporter; `None` for a file. Exporters of one node tell of themselves
-    /// under the same names.
-    pub instance: Option<Arc<str>>,
-}
 
 /// What a scrape became.
 #[derive(Clone, Debug)]
@@ -63,6 +48,14 @@ pub struct Mapper {
     scrape: u64,
     gpu: GpuTable,
     metric: MetricTable,
+}
+
+/// Where a series goes, once its names have numbers.
+#[derive(Debug)]
+enum Place {
+    Gpu(GpuCell),
+    Metric(MetricCell),
+    Refused(String),
 }
 
 /// Where a series goes, and the last scrape that had it.
@@ -135,10 +128,10 @@ impl Mapper {
     }
 
     fn find_place(&mut self, sample: &Sample<'_>, family: &Family<'_>) -> Place {
-        let found = place::find(sample, &self.dictionary, &self.origin);
-        match found {
-            Ok(place::Found::Gpu(about)) => Place::Gpu(self.gpu.register(about)),
-            Ok(place::Found::Metric(about)) => {
+        let labels = sample.labels.clone();
+        match naming::find(&sample.metric, labels, &self.dictionary, &self.origin) {
+            Ok(Found::Gpu(about)) => Place::Gpu(self.gpu.register(about)),
+            Ok(Found::Metric(about)) => {
                 Place::Metric(self.metric.register(about, &sample.metric, family))
             }
             Err(reason) => Place::Refused(reason),

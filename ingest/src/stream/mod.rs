@@ -23,6 +23,11 @@ pub use service::{StreamService, stream_service};
 
 use std::time::Duration;
 
+/// The name under which the server itself counts what is written over other protocols. Names that
+/// begin like it belong to the server: a producer's sequences must be its own.
+pub(crate) const SERVER_PRODUCER: &str = "warpline-server/write";
+const SERVER_PREFIX: &str = "warpline-server/";
+
 /// What one stream, and all together, may cost.
 #[derive(Clone, Debug)]
 pub struct WireLimits {

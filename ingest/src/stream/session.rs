@@ -4,6 +4,7 @@
 //! back-pressure still hears of its progress. A stream ends only between two messages, and leaves
 //! its turn only when all it has handed over is durable.
 
+use super::SERVER_PREFIX;
 use super::registry::Turn;
 use super::reports::Reports;
 use super::service::Server;
@@ -99,6 +100,11 @@ fn check_hello(hello: Hello) -> Result<(ProducerId, u64), Status> {
         let limit = ProducerId::MAX_BYTES;
         Status::invalid_argument(format!("a producer's name has 1 to {limit} bytes"))
     })?;
+    if producer.as_str().starts_with(SERVER_PREFIX) {
+        let text =
+            format!("names that begin with {SERVER_PREFIX} are the server's own: choose another");
+        return Err(Status::invalid_argument(text));
+    }
     Ok((producer, hello.session))
 }
 

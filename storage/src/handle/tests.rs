@@ -483,3 +483,39 @@ async fn silent_series_hold_no_memory_of_the_buffer() {
 }
 
 mod format_1;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layouts_that_nobody_holds_are_forgotten() {
+    let dir = TempDir::new().unwrap();
+    let small = StorageOptions { segment_bytes: 4 << 10, ..options(dir.path()) };
+    let storage = Storage::open(small).await.unwrap();
+    let known = || storage.shared.state.lock().layouts();
+    let held = storage.admit(&layout("held")).unwrap().layout;
+    drop(storage.admit(&layout("dropped")).unwrap());
+    storage.flush().await.unwrap();
+    assert_eq!(known(), 1, "one is held");
+
+    // What has rows in memory or a log segment is held by them.
+    let sequences = &mut (1..);
+    let append = async |layout: &Arc<Layout>, sequence: u64| {
+        let blocks = vec![tick(layout, sequence as i64)];
+        storage.append(Batch { producer: producer(), sequence, blocks }).await.unwrap();
+        storage.sync().await.unwrap();
+    };
+    let other = storage.admit(&layout("other")).unwrap().layout;
+    append(&other, sequences.next().unwrap()).await;
+    drop(other);
+    assert_eq!(known(), 2);
+    storage.flush().await.unwrap();
+    assert_eq!(known(), 2, "the open segment has defined it");
+    for sequence in sequences.take(200) {
+        append(&held, sequence).await;
+    }
+    storage.flush().await.unwrap();
+    assert_eq!(known(), 1);
+    assert_eq!((count(&storage, "held"), count(&storage, "other")), (400, 2));
+
+    let other = storage.admit(&layout("other")).unwrap().layout;
+    append(&other, 1_000).await;
+    assert_eq!(count(&storage, "other"), 4, "it is taken as a new one");
+}

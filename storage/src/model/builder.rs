@@ -63,9 +63,14 @@ impl BlockBuilder {
     /// Sets an already scaled value (the bits of a double) in the last row begun.
     pub fn set_stored(&mut self, column: usize, raw: i64) {
         let last = self.times.len().checked_sub(1).expect("a row was begun");
+        self.set_stored_at(last, column, raw);
+    }
+
+    /// The same in an earlier row, by its number since the last [`BlockBuilder::finish`].
+    pub fn set_stored_at(&mut self, row: usize, column: usize, raw: i64) {
         let column = &mut self.columns[column];
-        column.values[last] = raw;
-        column.present[last] = true;
+        column.values[row] = raw;
+        column.present[row] = true;
     }
 
     /// The encoded block of all rows since the last call.

@@ -16,6 +16,7 @@ async fn what_is_no_hello_is_refused() {
         (frame(1, &[]), Code::InvalidArgument, "must be Hello"),
         (hello("", 1), Code::InvalidArgument, "1 to 128 bytes"),
         (hello(&"n".repeat(129), 1), Code::InvalidArgument, "1 to 128 bytes"),
+        (hello("warpline-server/write", 1), Code::InvalidArgument, "the server's own"),
         (
             Hello { version: 2, producer: "n1".into(), session: 1 }.encode(),
             Code::FailedPrecondition,

@@ -7,62 +7,53 @@ use std::sync::Arc;
 use warpline_storage::model::{Column, MAX_NAME_BYTES, MAX_TAG_BYTES};
 
 use super::Origin;
-use super::gpu::GpuCell;
-use super::metric::MetricCell;
 use crate::dictionary::{Dictionary, Role};
-use crate::exposition::Sample;
 
 /// Labels of things inside or beside a GPU: a GPU has several of them, so their samples cannot
 /// share its row.
 const PARTS: [&str; 4] = ["nvlink", "nvswitch", "cpu", "cpucore"];
 /// Labels that are part of the identity, and columns that table `gpu` has anyway.
-const IDENTITY: [&str; 5] = ["cluster", "gpu", "GPU_I_ID", "Hostname", "hostname"];
+const NAMING: [&str; 5] = ["cluster", "gpu", "GPU_I_ID", "Hostname", "hostname"];
 const TAKEN: [&str; 5] = ["time", "date", "cluster", "node", "gpu"];
 
-/// Where a series goes, once its names have numbers.
-#[derive(Debug)]
-pub(super) enum Place {
-    Gpu(GpuCell),
-    Metric(MetricCell),
-    Refused(String),
-}
-
 /// Where a series goes, by names.
-pub(super) enum Found {
+pub(crate) enum Found {
     Gpu(AboutGpu),
     Metric(AboutMetric),
 }
 
-pub(super) struct AboutGpu {
+pub(crate) struct AboutGpu {
     /// cluster, node, gpu
-    pub(super) identity: [Arc<str>; 3],
-    pub(super) attributes: Attributes,
-    pub(super) column: Column,
+    pub(crate) identity: [Arc<str>; 3],
+    pub(crate) attributes: Attributes,
+    pub(crate) column: Column,
 }
 
-pub(super) struct AboutMetric {
-    pub(super) cluster: Arc<str>,
-    pub(super) node: Arc<str>,
+pub(crate) struct AboutMetric {
+    pub(crate) cluster: Arc<str>,
+    pub(crate) node: Arc<str>,
     /// JSON with sorted keys.
-    pub(super) labels: Arc<str>,
+    pub(crate) labels: Arc<str>,
 }
 
 /// Labels as attribute columns and their values.
-pub(super) type Attributes = Vec<(Arc<str>, Arc<str>)>;
+pub(crate) type Attributes = Vec<(Arc<str>, Arc<str>)>;
 
 type Labels<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
 
-pub(super) fn find(
-    sample: &Sample<'_>,
+/// Looks at a series: its metric's name and its other labels.
+pub(crate) fn find<'a>(
+    metric: &str,
+    labels: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     dictionary: &Dictionary,
     origin: &Origin,
 ) -> Result<Found, String> {
-    let mut labels = labels(sample)?;
+    let mut labels = collect(labels)?;
     let cluster = label_or(&labels, &["cluster"], &origin.cluster);
-    let node = label_or(&labels, &["Hostname", "hostname"], &origin.node);
+    let node = label_or(&labels, &["Hostname", "hostname"], &node_of(&labels, origin));
     let part = PARTS.iter().any(|part| labels.contains_key(*part));
     if let (Some(gpu), false) = (labels.get("gpu"), part)
-        && let Some(field) = dictionary.lookup(&sample.metric)
+        && let Some(field) = dictionary.lookup(metric)
         && let Role::Field(field_type) = field.role
     {
         let gpu: Arc<str> = match labels.get("GPU_I_ID") {
@@ -79,14 +70,16 @@ pub(super) fn find(
     let labels: Arc<str> =
         serde_json::to_string(&labels).map_err(|error| error.to_string())?.into();
     check_length("the labels", &labels)?;
-    check_length("the name", &sample.metric)?;
+    check_length("the name", metric)?;
     Ok(Found::Metric(AboutMetric { cluster, node, labels }))
 }
 
 /// The labels that have a value: to Prometheus an empty label is an absent one.
-fn labels<'a>(sample: &Sample<'a>) -> Result<Labels<'a>, String> {
+fn collect<'a>(
+    pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+) -> Result<Labels<'a>, String> {
     let mut labels = Labels::new();
-    for (name, value) in sample.labels.clone() {
+    for (name, value) in pairs {
         check_length("a label", &value)?;
         if let Some(twice) = labels.insert(name.clone(), value) {
             return Err(format!("the label {name:?} is given twice, once as {twice:?}"));
@@ -101,8 +94,29 @@ fn label_or(labels: &Labels<'_>, names: &[&str], default: &Arc<str>) -> Arc<str>
     label.map_or_else(|| default.clone(), |value| (&**value).into())
 }
 
+/// The node of samples that do not name it.
+fn node_of(labels: &Labels<'_>, origin: &Origin) -> Arc<str> {
+    match labels.get("instance") {
+        Some(instance) if origin.node.is_empty() => host_of(instance).into(),
+        _ => origin.node.clone(),
+    }
+}
+
+/// `gpu-7` of `gpu-7:9400`, `::1` of `[::1]:9400`.
+fn host_of(instance: &str) -> &str {
+    if let Some((host, _)) = instance.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return host;
+    }
+    match instance.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') && port.bytes().all(|b| b.is_ascii_digit()) => {
+            host
+        }
+        _ => instance,
+    }
+}
+
 fn attributes(labels: &Labels<'_>, dictionary: &Dictionary) -> Result<Attributes, String> {
-    let rest = labels.iter().filter(|(name, _)| !IDENTITY.contains(&&***name));
+    let rest = labels.iter().filter(|(name, _)| !NAMING.contains(&&***name));
     rest.map(|(name, value)| Ok((attribute(name, dictionary)?, (&**value).into()))).collect()
 }
 

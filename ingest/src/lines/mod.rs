@@ -1,0 +1,275 @@
+//! Points of the line protocol become rows: a measurement is a table, its tags say which thing a
+//! row is about, its fields are columns.
+//!
+//! ```text
+//! table       the measurement; made with the tags that its points in the first request have
+//! identity    those tags, sorted, and `more_tags`: JSON of tags that come later
+//! columns     float -> float64, 1i and 1u -> int64, booleans -> int8 (1, 0); strings are refused
+//! ```
+//! A series is known by its text, as [`crate::register`] knows one by its labels, and forgotten by
+//! the same rule.
+
+mod names;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use crate::line_protocol::{FieldValue, Malformed, Point, Points};
+use crate::refused::{Reason, Refused};
+use crate::register::{REMEMBERED, SPARE};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use names::cleaned;
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use table::LineTable;
+use warpline_storage::model::{Block, FieldType, Timestamp, Value};
+use warpline_storage::{Storage, StorageError};
+
+/// Microseconds in a unit of a request's timestamps, or units in a microsecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Precision {
+    Nanoseconds,
+    /// So many microseconds each.
+    Micros(i64),
+}
+
+impl Precision {
+    /// By the word in a request; nanoseconds without one.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        match word {
+            "" | "n" | "ns" => Some(Self::Nanoseconds),
+            "u" | "us" | "\u{b5}" => Some(Self::Micros(1)),
+            "ms" => Some(Self::Micros(1_000)),
+            "s" => Some(Self::Micros(1_000_000)),
+            "m" => Some(Self::Micros(60_000_000)),
+            "h" => Some(Self::Micros(3_600_000_000)),
+            _ => None,
+        }
+    }
+
+    /// A time that does not fit is one that no row may have.
+    fn micros(self, time: i64) -> Timestamp {
+        match self {
+            Self::Nanoseconds => time.div_euclid(1_000),
+            Self::Micros(each) => time.saturating_mul(each),
+        }
+    }
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LineTally {
+    pub(crate) points: u64,
+    /// Points of which nothing was taken, but for what their table's columns refuse.
+    pub(crate) dropped: u64,
+    pub(crate) fields: u64,
+    pub(crate) refused: Refused,
+}
+
+/// A series and where it goes.
+#[derive(Debug)]
+struct Known {
+    key: Box<str>,
+    table: u32,
+    thing: u32,
+    seen: u32,
+}
+
+/// All tables that were written to by lines.
+#[derive(Debug)]
+pub(crate) struct LineRegister {
+    limit: usize,
+    known: HashTable<Known>,
+    hasher: DefaultHashBuilder,
+    tables: Vec<LineTable>,
+    by_name: HashMap<Arc<str>, u32>,
+    count_at: usize,
+    minute: u32,
+}
+
+/// How one request's times are read.
+#[derive(Clone, Debug)]
+pub(crate) struct Times {
+    pub(crate) precision: Precision,
+    /// Of points that bring none.
+    pub(crate) now: Timestamp,
+    pub(crate) accepted: RangeInclusive<Timestamp>,
+}
+
+impl LineRegister {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            known: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            tables: Vec::new(),
+            by_name: HashMap::new(),
+            count_at: SPARE,
+            minute: 0,
+        }
+    }
+
+    /// Series that are known.
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Maps a request's points. After an error nothing of them is left.
+    pub(crate) fn map(
+        &mut self,
+        text: &[u8],
+        minute: u32,
+        times: &Times,
+        storage: &Storage,
+    ) -> Result<(Vec<Block>, LineTally), StorageError> {
+        self.begin(minute);
+        let points: Vec<Result<Point<'_>, Malformed>> = Points::new(text).collect();
+        self.make_tables(points.iter().flatten(), storage);
+        let mut tally = LineTally::default();
+        for point in points {
+            tally.points += 1;
+            let taken = match point {
+                Ok(point) => self.point(&point, times, storage, &mut tally),
+                Err(malformed) => {
+                    tally.refused.add(Reason::Malformed, 1, || malformed.to_string());
+                    false
+                }
+            };
+            tally.dropped += u64::from(!taken);
+        }
+        let mut blocks = Vec::new();
+        let mut outcome = Ok(());
+        for table in &mut self.tables {
+            match table.finish(storage, &mut tally.refused) {
+                Ok(own) => blocks.extend(own),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome.map(|()| (blocks, tally))
+    }
+
+    fn begin(&mut self, minute: u32) {
+        let turned = std::mem::replace(&mut self.minute, minute) != minute;
+        let full = self.known.len() >= self.limit && turned;
+        if !full && self.known.len() < self.count_at {
+            return;
+        }
+        let since = minute.saturating_sub((REMEMBERED.as_secs() / 60) as u32);
+        let lately = self.known.iter().filter(|known| known.seen >= since).count();
+        if (full && lately < self.known.len()) || self.known.len() > 2 * lately + SPARE {
+            self.known = HashTable::new();
+            self.tables = Vec::new();
+            self.by_name = HashMap::new();
+        }
+        self.count_at = (2 * self.known.len()).max(SPARE);
+    }
+
+    /// Makes the tables that points name and nobody knows, with all the tags that they have.
+    fn make_tables<'a>(&mut self, points: impl Iterator<Item = &'a Point<'a>>, storage: &Storage) {
+        let mut new: HashMap<Arc<str>, BTreeSet<Arc<str>>> = HashMap::new();
+        for point in points {
+            if self.find(point.series).is_some() {
+                continue;
+            }
+            let name: Arc<str> = cleaned(&point.measurement()).into();
+            if !self.by_name.contains_key(&name) {
+                let tags = new.entry(name).or_default();
+                tags.extend(point.tags().map(|(key, _)| Arc::from(cleaned(&key))));
+            }
+        }
+        if new.is_empty() {
+            return;
+        }
+        let snapshot = storage.snapshot();
+        for (name, tags) in new {
+            let stored = snapshot.table(&name).map(|table| table.schema.identity.clone());
+            self.by_name.insert(name.clone(), self.tables.len() as u32);
+            self.tables.push(LineTable::new(name, tags, stored));
+        }
+    }
+
+    fn find(&mut self, series: &str) -> Option<(u32, u32)> {
+        let hash = self.hasher.hash_one(series);
+        let known = self.known.find_mut(hash, |known| *known.key == *series)?;
+        known.seen = self.minute;
+        Some((known.table, known.thing))
+    }
+
+    /// Whether anything of a point was taken.
+    fn point(
+        &mut self,
+        point: &Point<'_>,
+        times: &Times,
+        storage: &Storage,
+        tally: &mut LineTally,
+    ) -> bool {
+        let refused = &mut tally.refused;
+        let line = point.line;
+        let time = point.time.map_or(times.now, |time| times.precision.micros(time));
+        if !times.accepted.contains(&time) {
+            refused.add(Reason::Time, 1, || format!("line {line}: {}", storage.why_refused(time)));
+            return false;
+        }
+        let (table, thing) = match self.find(point.series).map_or_else(|| self.place(point), Ok) {
+            Ok(place) => place,
+            Err(why) => {
+                refused.add(Reason::Series, 1, || format!("line {line}: {why}"));
+                return false;
+            }
+        };
+        let table = &mut self.tables[table as usize];
+        let mut taken = false;
+        for (key, value) in point.fields().flatten() {
+            tally.fields += 1;
+            let field = typed(value).and_then(|(value, of)| Ok((table.column(&key, of)?, value)));
+            match field {
+                Ok((column, value)) => {
+                    table.add(thing, column, time, value);
+                    taken = true;
+                }
+                Err((reason, why)) => {
+                    refused.add(reason, 1, || format!("line {line}: field {key:?}: {why}"));
+                }
+            }
+        }
+        taken
+    }
+
+    /// Gives a series a place that it has not had.
+    fn place(&mut self, point: &Point<'_>) -> Result<(u32, u32), String> {
+        if self.known.len() >= self.limit {
+            return Err(format!(
+                "the server knows {} series of lines, which is its limit, and has had points of \
+                 all within {} minutes",
+                self.limit,
+                REMEMBERED.as_secs() / 60
+            ));
+        }
+        let table = self.by_name[&*cleaned(&point.measurement())];
+        let thing = self.tables[table as usize].thing(point.tags())?;
+        let hash = self.hasher.hash_one(point.series);
+        let known = Known { key: point.series.into(), table, thing, seen: self.minute };
+        self.known.insert_unique(hash, known, |known| self.hasher.hash_one(&*known.key));
+        Ok((table, thing))
+    }
+}
+
+type Refusal = (Reason, String);
+
+/// A value and the type of a column that it makes.
+fn typed(value: FieldValue<'_>) -> Result<(Value, FieldType), Refusal> {
+    match value {
+        FieldValue::Float(v) => Ok((Value::Float(v), FieldType::Float64)),
+        FieldValue::Integer(v) => Ok((Value::Int(v), FieldType::Int64)),
+        FieldValue::Unsigned(v) => match i64::try_from(v) {
+            Ok(v) => Ok((Value::Int(v), FieldType::Int64)),
+            Err(_) => Err((Reason::Value, format!("{v} is more than an int64 holds"))),
+        },
+        FieldValue::Boolean(v) => Ok((Value::Int(v.into()), FieldType::Int8)),
+        FieldValue::Text(_) => {
+            Err((Reason::Value, "strings are not stored: send it as a tag".to_owned()))
+        }
+    }
+}

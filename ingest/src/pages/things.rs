@@ -1,0 +1,96 @@
+//! Series with their attributes, by number, and where each has its place.
+
+use crate::naming::Attributes;
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use warpline_storage::model::Series;
+
+/// A place in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home {
+    pub(super) page: u32,
+    pub(super) index: u32,
+}
+
+#[derive(Debug)]
+struct Thing {
+    identity: Vec<Arc<str>>,
+    /// Sorted by name.
+    attributes: Attributes,
+    home: Option<Home>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Things {
+    all: Vec<Thing>,
+    by_content: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Things {
+    pub(super) fn number(&mut self, identity: Vec<Arc<str>>, mut attributes: Attributes) -> u32 {
+        attributes.sort();
+        let (all, hasher) = (&self.all, &self.hasher);
+        let hash = hasher.hash_one((&identity, &attributes));
+        let same = |other: &u32| {
+            let other = &all[*other as usize];
+            other.identity == identity && other.attributes == attributes
+        };
+        let hash_of = |other: &u32| {
+            let other = &all[*other as usize];
+            hasher.hash_one((&other.identity, &other.attributes))
+        };
+        match self.by_content.entry(hash, same, hash_of) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => {
+                let number = all.len() as u32;
+                place.insert(number);
+                self.all.push(Thing { identity, attributes, home: None });
+                number
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn home(&self, thing: u32) -> Option<Home> {
+        self.all[thing as usize].home
+    }
+
+    /// Gives a thing its place and answers the one that it leaves.
+    pub(super) fn move_to(&mut self, thing: u32, home: Home) -> Option<Home> {
+        self.all[thing as usize].home.replace(home)
+    }
+
+    /// Those of a page's things that still live there.
+    pub(super) fn living<'a>(&'a self, of: &'a [u32], page: u32) -> impl Iterator<Item = u32> + 'a {
+        let at_home = move |(index, thing): &(usize, &u32)| {
+            self.home(**thing) == Some(Home { page, index: *index as u32 })
+        };
+        of.iter().enumerate().filter(at_home).map(|(_, thing)| *thing)
+    }
+
+    /// Things as a layout lists them, with the names of their attributes.
+    pub(super) fn listed(&self, of: &[u32]) -> (Vec<Arc<str>>, Vec<Series>) {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for (name, _) in of.iter().flat_map(|thing| &self.all[*thing as usize].attributes) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        let none: Arc<str> = "".into();
+        let series = of.iter().map(|thing| {
+            let Thing { identity, attributes, .. } = &self.all[*thing as usize];
+            let own = |name: &Arc<str>| attributes.iter().find(|(known, _)| known == name);
+            let value = |name| own(name).map_or_else(|| none.clone(), |(_, value)| value.clone());
+            Series { identity: identity.clone(), attributes: names.iter().map(value).collect() }
+        });
+        let series = series.collect();
+        (names, series)
+    }
+}

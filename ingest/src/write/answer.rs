@@ -1,0 +1,73 @@
+//! Why a request is not taken, and what its sender is told to do.
+
+use crate::refused::{Reason, Refused};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use warpline_storage::{ErrorKind, StorageError};
+
+/// Seconds after which a sender may come again.
+const COME_AGAIN: HeaderValue = HeaderValue::from_static("5");
+
+/// A request of which nothing is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+
+    pub(super) fn malformed(text: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text.to_string())
+    }
+
+    pub(super) fn too_large(what: &str, limit: usize) -> Self {
+        let text = format!("{what} has more than {limit} bytes, which is the limit: send less");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    }
+
+    pub(super) fn busy(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+
+    /// What the request is counted under.
+    pub(super) fn reason(&self) -> Reason {
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::PAYLOAD_TOO_LARGE => Reason::Busy,
+            _ => Reason::Malformed,
+        }
+    }
+
+    /// Status, text and when to come again.
+    pub(super) fn into_answer(self, body: impl IntoResponse) -> Response {
+        let mut response = (self.status, body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, COME_AGAIN);
+        }
+        response
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let status = match error.kind() {
+            ErrorKind::Rejected => StatusCode::BAD_REQUEST,
+            ErrorKind::Retry | ErrorKind::Fenced | ErrorKind::Closed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            ErrorKind::Corrupt | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+/// What was not taken, in words: counts by reason, then examples.
+pub(super) fn in_words(refused: &Refused) -> String {
+    let counts = Reason::ALL.map(|reason| (reason.name(), refused.count(reason)));
+    let counts = counts.iter().filter(|(_, count)| *count > 0);
+    let counts: Vec<String> = counts.map(|(name, count)| format!("{count} {name}")).collect();
+    format!("not taken: {}\n{}", counts.join(", "), refused.examples().join("\n"))
+}

@@ -1,0 +1,118 @@
+//! Bodies of requests, within the memory that all of them share.
+
+use super::WriteLimits;
+use super::answer::Failure;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use flate2::read::MultiGzDecoder;
+use futures::StreamExt;
+use std::borrow::Cow;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Memory is given out in pieces of this size.
+const PIECE: usize = 1 << 10;
+/// A longer body is worked on by a thread of its own, so that no connection waits for it.
+const LONG_BODY: usize = 1 << 20;
+
+/// The memory of all bodies.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    pieces: Arc<Semaphore>,
+    limit: usize,
+    patience: Duration,
+}
+
+/// Memory that is held while a request is worked on.
+#[derive(Debug, Default)]
+pub(super) struct Held(Option<OwnedSemaphorePermit>);
+
+impl Held {
+    fn add(&mut self, more: OwnedSemaphorePermit) {
+        match &mut self.0 {
+            Some(held) => held.merge(more),
+            None => self.0 = Some(more),
+        }
+    }
+}
+
+impl Bodies {
+    pub(super) fn new(limits: &WriteLimits) -> Self {
+        let pieces = Arc::new(Semaphore::new(limits.memory_bytes.div_ceil(PIECE)));
+        Self { pieces, limit: limits.body_bytes, patience: limits.patience }
+    }
+
+    /// Reads a body, whatever length it is said to have.
+    pub(super) async fn read(&self, body: Body) -> Result<(Bytes, Held), Failure> {
+        let mut held = Held::default();
+        let mut all = Vec::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
+                Failure::malformed(format!("the body could not be read: {error}"))
+            })?;
+            if all.len() + chunk.len() > self.limit {
+                return Err(Failure::too_large("the body", self.limit));
+            }
+            self.hold(&mut held, chunk.len()).await?;
+            all.extend_from_slice(&chunk);
+        }
+        Ok((all.into(), held))
+    }
+
+    /// Holds so many bytes more, waiting for others to be done for a while.
+    pub(super) async fn hold(&self, held: &mut Held, bytes: usize) -> Result<(), Failure> {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX);
+        let more = self.pieces.clone().acquire_many_owned(pieces);
+        match tokio::time::timeout(self.patience, more).await {
+            Ok(Ok(more)) => {
+                held.add(more);
+                Ok(())
+            }
+            _ => Err(Failure::busy("the server reads as many requests as it has memory for")),
+        }
+    }
+}
+
+/// Whether the body is compressed with gzip.
+pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    match encoding.map_or("", |value| value.to_str().unwrap_or("?")) {
+        "" | "identity" => Ok(false),
+        "gzip" => Ok(true),
+        other => {
+            let text = format!("Content-Encoding {other}: send gzip or none");
+            Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+        }
+    }
+}
+
+/// The body as it was before compression.
+pub(super) fn unpacked(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, Failure> {
+    if !gzip {
+        return Ok(Cow::Borrowed(body));
+    }
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(body).take(limit as u64 + 1).read_to_end(&mut unpacked);
+    read.map_err(|error| Failure::malformed(format!("the body is not gzip: {error}")))?;
+    if unpacked.len() > limit {
+        return Err(Failure::too_large("the decompressed body", limit));
+    }
+    Ok(Cow::Owned(unpacked))
+}
+
+/// Does what a body of this length takes, here or on a thread of its own.
+pub(super) async fn work<T: Send + 'static>(
+    bytes: usize,
+    compressed: bool,
+    task: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    if bytes <= LONG_BODY && !compressed {
+        return task();
+    }
+    tokio::task::spawn_blocking(task).await.map_err(|error| {
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a write ended early: {error}"))
+    })?
+}
