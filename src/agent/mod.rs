@@ -174,7 +174,7 @@ fn start(
     targets: Vec<Target>,
     sink: &Sink,
 ) -> Result<JoinSet<()>, Failure> {
-    let interval = options.interval.0;
+    let interval = options.interval.0.max(ticks::SHORTEST);
     info!("scraping {} targets every {interval:?}", targets.len());
     let patience = ticks::patience(options.timeout.0, interval);
     let mut sources = JoinSet::new();

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::warn;
 use warpline_storage::model::Timestamp;
 
+/// No source is asked more often.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Ticks that were missed are told together.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
@@ -20,7 +23,6 @@ pub(super) struct Ticks {
 impl Ticks {
     /// Ticks from now on; `source` is whom the log names when some are missed.
     pub(super) fn new(source: String, interval: Duration) -> Self {
-        let interval = interval.max(Duration::from_millis(1));
         Self { source, interval, last: now(), missed: 0, told: None }
     }
 
