@@ -1,53 +1,80 @@
-//! The server's own numbers as Prometheus text.
+//! The server's own numbers: as Prometheus text, and as rows of `system.metrics`.
 
 use std::fmt::Write;
 use warpline_ingest::stream::WireCounts;
 use warpline_ingest::write::{Protocol, WriteCounts};
+use warpline_query::Metric;
 use warpline_storage::{LevelMetrics, Metrics};
 
-/// One line of the exposition with its help and type.
-struct Sample {
+/// One number. Samples of one name stand together.
+pub(crate) struct Sample {
     name: &'static str,
+    label: Option<(&'static str, &'static str)>,
     kind: &'static str,
     help: &'static str,
     value: f64,
 }
 
 fn counter(name: &'static str, help: &'static str, value: u64) -> Sample {
-    Sample { name, kind: "counter", help, value: value as f64 }
+    Sample { name, label: None, kind: "counter", help, value: value as f64 }
 }
 
 fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
-    Sample { name, kind: "gauge", help, value: value as f64 }
+    Sample { name, label: None, kind: "gauge", help, value: value as f64 }
+}
+
+/// All that the server tells of itself at this moment.
+pub(crate) fn samples(storage: &Metrics, wire: &WireCounts, writes: &WriteCounts) -> Vec<Sample> {
+    let mut samples = storage_samples(storage);
+    samples.extend(maintenance_samples(storage));
+    samples.extend(wire_samples(wire));
+    samples.extend(write_samples(writes));
+    samples.extend(process_samples());
+    samples.extend(level_samples(storage));
+    samples.extend(stream_refusals(wire));
+    samples.extend(writes_by_label(writes));
+    samples
 }
 
 /// The page `GET /metrics` answers with.
-pub(crate) fn page(storage: &Metrics, wire: &WireCounts, writes: &WriteCounts) -> String {
+pub(crate) fn page(samples: &[Sample]) -> String {
     let mut page = String::new();
-    let samples = storage_samples(storage).into_iter().chain(maintenance_samples(storage));
-    let samples = samples.chain(wire_samples(wire)).chain(write_samples(writes));
-    for sample in samples.chain(process_samples()) {
-        let Sample { name, kind, help, value } = sample;
-        let written = write!(
-            page,
-            "# HELP warpline_{name} {help}\n# TYPE warpline_{name} {kind}\nwarpline_{name} {value}\n"
-        );
-        written.expect("a string takes everything");
+    let mut before = "";
+    for Sample { name, label, kind, help, value } in samples {
+        if *name != before {
+            before = name;
+            writeln!(page, "# HELP warpline_{name} {help}\n# TYPE warpline_{name} {kind}")
+                .expect("a string takes everything");
+        }
+        let label = label.map_or_else(String::new, |(key, of)| format!("{{{key}=\"{of}\"}}"));
+        writeln!(page, "warpline_{name}{label} {value}").expect("a string takes everything");
     }
-    page.push_str(&levels(storage));
-    page.push_str(&stream_refusals(wire));
-    page.push_str(&writes_by_label(writes));
     page
 }
 
+/// The rows of `system.metrics`.
+pub(crate) fn rows(samples: &[Sample]) -> Vec<Metric> {
+    let labels = |label: Option<(&str, &str)>| {
+        label.map_or_else(String::new, |(key, of)| serde_json::json!({ key: of }).to_string())
+    };
+    let row = |Sample { name, label, kind, help, value }: &Sample| Metric {
+        name: format!("warpline_{name}"),
+        labels: labels(*label),
+        kind,
+        help,
+        value: *value,
+    };
+    samples.iter().map(row).collect()
+}
+
 /// One sample for each reason: what it counts is the reason's own unit.
-fn stream_refusals(wire: &WireCounts) -> String {
+fn stream_refusals(wire: &WireCounts) -> Vec<Sample> {
     let refused = wire.refused.map(|(reason, count)| (reason.name(), count));
     let help = "Blocks, values, rows or columns not taken, by reason.";
     by_label("stream_refused_total", help, "reason", &refused)
 }
 
-fn writes_by_label(writes: &WriteCounts) -> String {
+fn writes_by_label(writes: &WriteCounts) -> Vec<Sample> {
     let named = |counts: [(Protocol, u64); Protocol::ALL.len()]| {
         counts.map(|(protocol, count)| (protocol.name(), count))
     };
@@ -64,18 +91,23 @@ fn writes_by_label(writes: &WriteCounts) -> String {
             &refused,
         ),
     ]
-    .concat()
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// A counter with one sample for each value of a label.
-fn by_label(name: &str, help: &str, label: &str, counts: &[(&str, u64)]) -> String {
-    let name = format!("warpline_{name}");
-    let mut lines = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
-    for (value, count) in counts {
-        writeln!(lines, "{name}{{{label}=\"{value}\"}} {count}")
-            .expect("a string takes everything");
-    }
-    lines
+fn by_label(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    counts: &[(&'static str, u64)],
+) -> Vec<Sample> {
+    let sample = |(of, count): &(&'static str, u64)| Sample {
+        label: Some((label, *of)),
+        ..counter(name, help, *count)
+    };
+    counts.iter().map(sample).collect()
 }
 
 fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
@@ -124,6 +156,7 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
 fn maintenance_samples(metrics: &Metrics) -> Vec<Sample> {
     let seconds = |name, help, micros: u64| Sample {
         name,
+        label: None,
         kind: "counter",
         help,
         value: micros as f64 / 1e6,
@@ -158,6 +191,7 @@ fn maintenance_samples(metrics: &Metrics) -> Vec<Sample> {
         ),
         Sample {
             name: "merge_lag_seconds",
+            label: None,
             kind: "gauge",
             help: "Age of the newest row of the oldest file that waits for its first merge.",
             value: metrics.merge_lag.as_secs_f64(),
@@ -166,20 +200,16 @@ fn maintenance_samples(metrics: &Metrics) -> Vec<Sample> {
 }
 
 /// Files and bytes of each level of merging.
-fn levels(metrics: &Metrics) -> String {
-    let mut lines = String::new();
-    let names = ["flush", "hour", "day"];
-    let mut family = |name: &str, help: &str, value: fn(&LevelMetrics) -> u64| {
-        let head = format!("# HELP warpline_{name} {help}\n# TYPE warpline_{name} gauge\n");
-        lines.push_str(&head);
-        for (level, own) in names.iter().zip(&metrics.levels) {
-            let line = format!("warpline_{name}{{level=\"{level}\"}} {}\n", value(own));
-            lines.push_str(&line);
-        }
+fn level_samples(metrics: &Metrics) -> Vec<Sample> {
+    let family = |name, help, value: fn(&LevelMetrics) -> u64| {
+        let levels = ["flush", "hour", "day"].into_iter().zip(&metrics.levels);
+        levels.map(move |(level, own)| Sample {
+            label: Some(("level", level)),
+            ..gauge(name, help, value(own))
+        })
     };
-    family("level_files", "Data files by how far they are merged.", |level| level.files);
-    family("level_bytes", "Bytes of those files.", |level| level.bytes);
-    lines
+    let files = family("level_files", "Data files by how far they are merged.", |own| own.files);
+    files.chain(family("level_bytes", "Bytes of those files.", |own| own.bytes)).collect()
 }
 
 fn wire_samples(wire: &WireCounts) -> Vec<Sample> {
@@ -212,7 +242,7 @@ fn process_samples() -> Vec<Sample> {
 
 #[cfg(test)]
 mod tests {
-    use super::page;
+    use super::{page, rows, samples};
     use warpline_ingest::stream::WireMetrics;
     use warpline_ingest::write::WriteCounts;
     use warpline_storage::Metrics;
@@ -221,7 +251,8 @@ mod tests {
     fn every_sample_has_help_type_and_value() {
         let wire = WireMetrics::default().counts();
         let metrics = Metrics { rows: 41, ..Metrics::default() };
-        let page = page(&metrics, &wire, &WriteCounts::default());
+        let samples = samples(&metrics, &wire, &WriteCounts::default());
+        let page = page(&samples);
         assert!(page.contains("\nwarpline_rows_total 41\n"));
         assert!(page.contains("\nwarpline_stream_refused_total{reason=\"value\"} 0\n"));
         assert!(page.contains("\nwarpline_write_refused_total{reason=\"exemplar\"} 0\n"));
@@ -235,5 +266,9 @@ mod tests {
             let name = line.split([' ', '{']).next().expect("a name");
             assert!(page.contains(&format!("# TYPE {name} ")), "{line}");
         }
+        let rows = rows(&samples);
+        assert_eq!(rows.len(), page.lines().filter(|line| !line.starts_with('#')).count());
+        let level = rows.iter().find(|row| row.labels == r#"{"level":"day"}"#).expect("a level");
+        assert_eq!((&*level.name, level.kind), ("warpline_level_files", "gauge"));
     }
 }

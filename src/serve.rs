@@ -28,7 +28,6 @@ use tonic::transport::server::TcpIncoming;
 use tower::ServiceExt;
 use url::Url;
 use warpline_ingest::dictionary::Dictionary;
-use warpline_ingest::stream::WireMetrics;
 use warpline_ingest::{
     StreamService, WireLimits, WriteLimits, WriteService, stream_service, write_service,
 };
@@ -165,12 +164,15 @@ impl Server {
         tasks.spawn(serve_http(http, ready.clone(), stopped.clone()));
         let storage = Storage::open(config.storage_options()?).await?;
         let streams = stream_service(storage.clone(), WireLimits::default());
-        let engine = Engine::new(storage.clone(), &config.engine_options())?;
-        tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
-        tasks.spawn(failure_of(storage.clone()));
         let dictionary = Arc::new(Dictionary::builtin());
         let writes = write_service(storage.clone(), dictionary, WriteLimits::default());
-        let routed = ready.set(routes(&storage, &streams, &writes, engine));
+        let observed = observed(&storage, &streams, &writes);
+        let rows = observed.clone();
+        let rows = Arc::new(move || metrics::rows(&rows()));
+        let engine = Engine::observed(storage.clone(), &config.engine_options(), rows)?;
+        tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
+        tasks.spawn(failure_of(storage.clone()));
+        let routed = ready.set(routes(&storage, &streams, &writes, observed, engine));
         assert!(routed.is_ok(), "routes are set once");
         Ok(Self { storage, streams, http: http_address, postgres: postgres_address, stop, tasks })
     }
@@ -235,16 +237,25 @@ fn bound(listener: &TcpListener) -> SocketAddr {
 }
 
 /// What the routes of this file look at.
-type Counted = (Storage, Arc<WireMetrics>, WriteService);
+type Counted = (Storage, Observed);
+
+/// Reads the server's own numbers.
+type Observed = Arc<dyn Fn() -> Vec<metrics::Sample> + Send + Sync>;
+
+fn observed(storage: &Storage, streams: &StreamService, writes: &WriteService) -> Observed {
+    let (storage, wire, writes) = (storage.clone(), streams.metrics(), writes.clone());
+    Arc::new(move || metrics::samples(&storage.metrics(), &wire.counts(), &writes.metrics()))
+}
 
 /// Everything the HTTP listener answers once the store is open.
 fn routes(
     storage: &Storage,
     streams: &StreamService,
     writes: &WriteService,
+    observed: Observed,
     engine: Engine,
 ) -> Router {
-    let counted = (storage.clone(), streams.metrics(), writes.clone());
+    let counted = (storage.clone(), observed);
     let own = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics_page))
@@ -256,7 +267,7 @@ fn routes(
 }
 
 /// The status says it all; the body is what InfluxDB's clients look for.
-async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
+async fn health(State((storage, _)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
     let (code, status, message) = match storage.failure() {
         None => (StatusCode::OK, "pass", "ready".to_owned()),
         Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, "fail", failure.to_string()),
@@ -268,9 +279,9 @@ async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, Json<serde
     (code, Json(body))
 }
 
-async fn metrics_page(State((storage, wire, writes)): State<Counted>) -> impl IntoResponse {
+async fn metrics_page(State((_, observed)): State<Counted>) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, metrics::page(&storage.metrics(), &wire.counts(), &writes.metrics()))
+    (headers, metrics::page(&observed()))
 }
 
 async fn serve_http(

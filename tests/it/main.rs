@@ -9,6 +9,7 @@ mod exporter;
 mod house;
 mod import;
 mod kill;
+mod metrics;
 mod network;
 mod offline_live;
 mod server;
