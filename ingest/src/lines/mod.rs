@@ -16,7 +16,7 @@ mod tests;
 
 use crate::line_protocol::{FieldValue, Malformed, Point, Points};
 use crate::refused::{Reason, Refused};
-use crate::register::{REMEMBERED, SPARE};
+use crate::register::{MAX_KEY_BYTES, REMEMBERED, SPARE, too_long};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use names::cleaned;
 use std::collections::BTreeSet;
@@ -89,6 +89,9 @@ pub(crate) struct LineRegister {
     minute: u32,
 }
 
+/// Measurements that are known at a time; past them all are forgotten within a minute.
+const MAX_TABLES: usize = 4_096;
+
 /// How one request's times are read.
 #[derive(Clone, Debug)]
 pub(crate) struct Times {
@@ -152,13 +155,14 @@ impl LineRegister {
 
     fn begin(&mut self, minute: u32) {
         let turned = std::mem::replace(&mut self.minute, minute) != minute;
-        let full = self.known.len() >= self.limit && turned;
+        let full = (self.known.len() >= self.limit || self.tables.len() >= MAX_TABLES) && turned;
         if !full && self.known.len() < self.count_at {
             return;
         }
         let since = minute.saturating_sub((REMEMBERED.as_secs() / 60) as u32);
         let lately = self.known.iter().filter(|known| known.seen >= since).count();
-        if (full && lately < self.known.len()) || self.known.len() > 2 * lately + SPARE {
+        let idle = self.known.len() > 2 * lately + SPARE;
+        if (full && lately < self.known.len()) || idle || self.tables.len() >= MAX_TABLES {
             self.known = HashTable::new();
             self.tables = Vec::new();
             self.by_name = HashMap::new();
@@ -170,7 +174,8 @@ impl LineRegister {
     fn make_tables<'a>(&mut self, points: impl Iterator<Item = &'a Point<'a>>, storage: &Storage) {
         let mut new: HashMap<Arc<str>, BTreeSet<Arc<str>>> = HashMap::new();
         for point in points {
-            if self.find(point.series).is_some() {
+            let room = self.tables.len() + new.len() < MAX_TABLES;
+            if !room || point.series.len() > MAX_KEY_BYTES || self.find(point.series).is_some() {
                 continue;
             }
             let name: Arc<str> = cleaned(&point.measurement()).into();
@@ -247,7 +252,12 @@ impl LineRegister {
                 REMEMBERED.as_secs() / 60
             ));
         }
-        let table = self.by_name[&*cleaned(&point.measurement())];
+        if point.series.len() > MAX_KEY_BYTES {
+            return Err(too_long(point.series.len()));
+        }
+        let table = *self.by_name.get(&*cleaned(&point.measurement())).ok_or_else(|| {
+            format!("{MAX_TABLES} measurements are known, which is the limit: use fewer names")
+        })?;
         let thing = self.tables[table as usize].thing(point.tags())?;
         let hash = self.hasher.hash_one(point.series);
         let known = Known { key: point.series.into(), table, thing, seen: self.minute };

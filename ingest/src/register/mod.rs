@@ -39,6 +39,8 @@ use warpline_storage::{Storage, StorageError};
 pub(crate) const REMEMBERED: Duration = Duration::from_hours(1);
 /// Series that may be known beyond twice those sent lately.
 pub(crate) const SPARE: usize = 1 << 16;
+/// A series of longer labels is refused, and not remembered.
+pub(crate) const MAX_KEY_BYTES: usize = 16 << 10;
 /// The NaN by which Prometheus says that a series has ended.
 pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
 
@@ -167,6 +169,10 @@ impl Register {
         self.why.clear();
         match self.find(key) {
             Some(at) => self.turn_to(at, key),
+            None if key.len() > MAX_KEY_BYTES => {
+                self.place = Place::Refused;
+                self.why = too_long(key.len());
+            }
             None if self.known.len() < self.limit => self.remember(key),
             None => {
                 self.place = Place::Refused;
@@ -323,4 +329,8 @@ fn metric_pages() -> Pages {
     let number = pages.columns().number(metric_column());
     debug_assert_eq!(number, 0, "the table has one column");
     pages
+}
+
+pub(crate) fn too_long(bytes: usize) -> String {
+    format!("a series of {bytes} bytes of labels is longer than the limit of {MAX_KEY_BYTES}")
 }

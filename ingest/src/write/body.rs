@@ -17,6 +17,9 @@ const PIECE: usize = 1 << 10;
 /// A longer body is worked on by a thread of its own, so that no connection waits for it.
 const LONG_BODY: usize = 1 << 20;
 
+/// A body of gzip that becomes more times as long is refused: text does not.
+const GZIP_RATIO: usize = 200;
+
 /// The memory of all bodies.
 #[derive(Debug)]
 pub(super) struct Bodies {
@@ -74,6 +77,22 @@ impl Bodies {
             _ => Err(Failure::busy("the server reads as many requests as it has memory for")),
         }
     }
+
+    /// Holds what a body of so many bytes may become; answers how much that is.
+    pub(super) async fn room(
+        &self,
+        held: &mut Held,
+        bytes: usize,
+        gzip: bool,
+        limit: usize,
+    ) -> Result<usize, Failure> {
+        if !gzip {
+            return Ok(limit);
+        }
+        let room = bytes.saturating_mul(GZIP_RATIO).max(LONG_BODY).min(limit);
+        self.hold(held, room).await?;
+        Ok(room)
+    }
 }
 
 /// Whether the body is compressed with gzip.
@@ -103,12 +122,15 @@ pub(super) fn unpacked(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, 
     Ok(Cow::Owned(unpacked))
 }
 
-/// Does what a body of this length takes, here or on a thread of its own.
+/// Does what a body of this length takes, here or on a thread of its own. The memory is held until
+/// the caller has done with what came out, even where the caller goes meanwhile.
 pub(super) async fn work<T: Send + 'static>(
     bytes: usize,
     compressed: bool,
+    held: Held,
     task: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+) -> Result<(T, Held), Failure> {
+    let task = move || task().map(|done| (done, held));
     if bytes <= LONG_BODY && !compressed {
         return task();
     }

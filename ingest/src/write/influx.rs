@@ -11,10 +11,10 @@
 
 use super::Server;
 use super::answer::{Failure, in_words};
-use super::body::{self, Held};
+use super::body;
 use super::metrics::Protocol;
 use crate::lines::{LineTally, Precision, Times};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -100,11 +100,12 @@ async fn take(
         Failure::malformed(format!("precision {word:?}: use ns, us, ms, s, m or h"))
     })?;
     let gzip = body::is_gzip(headers)?;
-    let (body, held) = server.bodies.read(body).await?;
-    let bytes = body.len();
+    let (body, mut held) = server.bodies.read(body).await?;
+    let (bytes, limit) = (body.len(), server.limits.message_bytes);
+    let room = server.bodies.room(&mut held, bytes, gzip, limit).await?;
     let own = server.clone();
-    let task = move || map(&own, &body, gzip, precision, held);
-    let (blocks, tally) = body::work(bytes, gzip, task).await?;
+    let task = move || map(&own, &body::unpacked(&body, gzip, room)?, precision);
+    let ((blocks, tally), _held) = body::work(bytes, gzip, held, task).await?;
     server.intake.store(blocks).await?;
     server.metrics.request(Protocol::Lines, bytes, tally.fields);
     server.metrics.refused(&tally.refused);
@@ -113,16 +114,13 @@ async fn take(
 
 fn map(
     server: &Server,
-    body: &Bytes,
-    gzip: bool,
+    text: &[u8],
     precision: Precision,
-    _held: Held,
 ) -> Result<(Vec<Block>, LineTally), Failure> {
-    let text = body::unpacked(body, gzip, server.limits.message_bytes)?;
     let storage = server.intake.storage();
     let accepted = storage.accepted_times();
     let times = Times { precision, now: now(), accepted: accepted.first..=accepted.last };
-    Ok(server.lines.lock().map(&text, server.minute(), &times, storage)?)
+    Ok(server.lines.lock().map(text, server.minute(), &times, storage)?)
 }
 
 fn now() -> Timestamp {

@@ -70,12 +70,13 @@ async fn take(
     server: &Arc<Server>,
     body: Bytes,
     gzip: bool,
-    held: Held,
+    mut held: Held,
 ) -> Result<Vec<u8>, Failure> {
-    let bytes = body.len();
+    let (bytes, limit) = (body.len(), server.limits.message_bytes);
+    let room = server.bodies.room(&mut held, bytes, gzip, limit).await?;
     let own = server.clone();
-    let (blocks, tally, points) =
-        body::work(bytes, gzip, move || map(&own, &body, gzip, held)).await?;
+    let task = move || map(&own, &body::unpacked(&body, gzip, room)?);
+    let ((blocks, tally, points), _held) = body::work(bytes, gzip, held, task).await?;
     server.intake.store(blocks).await?;
     server.metrics.request(Protocol::Otlp, bytes, tally.samples);
     server.metrics.stale(tally.stale);
@@ -83,18 +84,12 @@ async fn take(
     Ok(answer(&tally, points))
 }
 
-fn map(
-    server: &Server,
-    body: &Bytes,
-    gzip: bool,
-    _held: Held,
-) -> Result<(Vec<Block>, Tally, PointTally), Failure> {
-    let message = body::unpacked(body, gzip, server.limits.message_bytes)?;
+fn map(server: &Server, message: &[u8]) -> Result<(Vec<Block>, Tally, PointTally), Failure> {
     let storage = server.intake.storage();
     let times = storage.accepted_times();
     let mut register = server.register.lock();
     register.begin(server.minute(), times.first..=times.last);
-    match otlp::read(&message, &mut register) {
+    match otlp::read(message, &mut register) {
         Ok(points) => {
             let (blocks, tally) = register.finish(storage)?;
             Ok((blocks, tally, points))

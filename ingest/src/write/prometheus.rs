@@ -10,7 +10,7 @@
 
 use super::Server;
 use super::answer::{Failure, in_words};
-use super::body::{self, Held};
+use super::body;
 use super::metrics::Protocol;
 use crate::exposition::MetricType;
 use crate::refused::Reason;
@@ -92,7 +92,8 @@ async fn take(server: &Arc<Server>, version: Version, body: Body) -> Result<Tall
     server.bodies.hold(&mut held, len).await?;
     let bytes = body.len();
     let own = server.clone();
-    let (blocks, tally) = body::work(len, false, move || map(&own, version, &body, held)).await?;
+    let task = move || map(&own, version, &body);
+    let ((blocks, tally), _held) = body::work(len, false, held, task).await?;
     server.intake.store(blocks).await?;
     let protocol = match version {
         Version::V1 => Protocol::RemoteWrite1,
@@ -104,13 +105,8 @@ async fn take(server: &Arc<Server>, version: Version, body: Body) -> Result<Tall
     Ok(tally)
 }
 
-/// The request's rows. What its bodies held is free again after it.
-fn map(
-    server: &Server,
-    version: Version,
-    body: &Bytes,
-    _held: Held,
-) -> Result<(Vec<Block>, Tally), Failure> {
+/// The request's rows.
+fn map(server: &Server, version: Version, body: &Bytes) -> Result<(Vec<Block>, Tally), Failure> {
     let message = remote_write::decompress(body).map_err(Failure::malformed)?;
     let storage = server.intake.storage();
     let times = storage.accepted_times();

@@ -258,6 +258,7 @@ impl Table {
         changes_rows: bool,
         follows: Option<u64>,
     ) -> Result<bool, StorageError> {
+        self.settle().await?;
         let round = self.mark(MAINTENANCE).await?.unwrap_or(0) + 1;
         let mut done = false;
         self.apply(|table| {
@@ -287,7 +288,7 @@ impl Table {
     /// Reads the rest of a version that was read in part: until then it has no marks.
     pub(crate) async fn complete(&mut self) -> Result<(), StorageError> {
         if self.loaded != self.version {
-            self.refresh().await?;
+            self.catch_up().await?;
         }
         Ok(())
     }
@@ -371,9 +372,7 @@ impl Table {
         &mut self,
         mut plan: impl FnMut(&Self) -> Result<Option<Change>, StorageError> + Send,
     ) -> Result<(), StorageError> {
-        if !self.unresolved.is_empty() {
-            self.catch_up().await?;
-        }
+        self.settle().await?;
         for _ in 0..ATTEMPTS {
             let Some(change) = plan(self)? else { return Ok(()) };
             let change = self.checked(change)?;
@@ -393,6 +392,15 @@ impl Table {
             ErrorKind::Retry,
             format!("table {}: others committed first {ATTEMPTS} times in a row", self.name),
         ))
+    }
+
+    /// Reads the log where it is in doubt what its newest version is, or what that changed.
+    async fn settle(&mut self) -> Result<(), StorageError> {
+        let known = self.unresolved.is_empty() && self.loaded == self.version;
+        if !known || !self.log.is_recent() {
+            self.catch_up().await?;
+        }
+        Ok(())
     }
 
     /// Takes over a change that has become the next version.

@@ -100,6 +100,11 @@ pub(super) trait TableLog: std::fmt::Debug + Send + Sync {
     /// Moves the handle to the newest version.
     async fn load(&mut self) -> Result<LogState, StorageError>;
 
+    /// Whether the handle heard of the log lately: only then does `append` try.
+    fn is_recent(&self) -> bool {
+        true
+    }
+
     /// Writes the change as the version after the handle's and moves the handle there. After an
     /// error the change may be in the log or may yet get there.
     async fn append(&mut self, change: &Change) -> Result<(), StorageError>;

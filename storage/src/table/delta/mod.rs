@@ -194,6 +194,10 @@ impl TableLog for DeltaLog {
         Ok(LogState { version, schema, id, deduplicated_until, files })
     }
 
+    fn is_recent(&self) -> bool {
+        self.head.as_ref().is_some_and(Head::is_recent)
+    }
+
     async fn append(&mut self, change: &Change) -> Result<(), StorageError> {
         let head = self.head();
         assert_eq!(
