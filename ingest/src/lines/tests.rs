@@ -165,3 +165,32 @@ async fn the_limit_is_named_and_old_series_make_room() {
     f.minute = 62;
     assert_eq!(f.map("m,h=c v=1\n").0.len(), 1);
 }
+
+/// Names that a sender makes up cost a bounded amount of memory, and their points say why.
+#[tokio::test]
+async fn made_up_measurements_are_bounded() {
+    let mut f = Fixture::new(1_000_000).await;
+    let early = (0..MAX_TABLES + 50).fold(String::new(), |mut text, n| {
+        writeln!(text, "made{n} v=1 -5000").unwrap();
+        text
+    });
+    let (rows, tally) = f.map(&early);
+    assert_eq!((rows.len(), f.register.tables.len()), (0, MAX_TABLES), "their time is refused");
+    assert_eq!(tally.dropped, tally.points);
+    let (_, tally) = f.map("one_more v=1\n");
+    assert_eq!(tally.refused.count(Reason::Series), 1);
+    f.minute += 1;
+    let (rows, _) = f.map("one_more v=1\n");
+    assert_eq!(rows, ["one_more more_tags= v=1.0"]);
+    assert_eq!(f.register.tables.len(), 1);
+}
+
+#[tokio::test]
+async fn a_series_too_long_to_remember_is_refused() {
+    let mut f = Fixture::new(10).await;
+    let long = format!("{} v=1\ndisk,host=a v=2\n", "m".repeat(MAX_KEY_BYTES + 1));
+    let (rows, tally) = f.map(&long);
+    assert_eq!((rows.len(), tally.dropped), (1, 1));
+    assert_eq!(tally.refused.count(Reason::Series), 1);
+    assert_eq!(f.register.tables.len(), 1);
+}

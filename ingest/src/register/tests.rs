@@ -268,3 +268,18 @@ async fn each_series_comes_out_once_however_requests_are_cut() {
         assert_eq!((all.len(), distinct.len()), (900, 900));
     }
 }
+
+/// What cannot be taken is not remembered at its full length.
+#[tokio::test]
+async fn a_series_too_long_to_remember_is_refused() {
+    let mut f = Fixture::new(10).await;
+    let long = "x".repeat(MAX_KEY_BYTES);
+    for _ in 0..2 {
+        f.begin();
+        f.sample(&[("__name__", "up"), ("why", &long)], TIME, 1.0);
+        f.sample(&[("__name__", "up")], TIME, 2.0);
+        let (rows, tally) = f.finish();
+        assert_eq!((rows.len(), tally.refused.count(Reason::Series)), (1, 1));
+        assert_eq!(f.register.known.len(), 1);
+    }
+}
