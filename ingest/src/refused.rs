@@ -25,7 +25,8 @@ pub enum Reason {
     Delta,
     /// Exemplars. Counts them.
     Exemplar,
-    /// A request of a size or at a time that the server cannot take. Counts requests.
+    /// A request of a size or at a time that the server cannot take, or that it failed at. Counts
+    /// requests.
     Busy,
 }
 

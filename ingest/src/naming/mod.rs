@@ -19,7 +19,7 @@ pub(crate) use gpu::{Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
 pub(crate) use metric::{
     METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, is_dcgm, metric_column, number_of,
 };
-pub(crate) use place::{AboutGpu, AboutMetric, Attributes, Found, find};
+pub(crate) use place::{AboutGpu, AboutMetric, Attributes, Found, check_length, find};
 
 use std::sync::Arc;
 

@@ -60,6 +60,7 @@ pub(crate) fn find<'a>(
             Some(instance) => format!("{gpu}/{instance}").into(),
             None => (&**gpu).into(),
         };
+        check_length("the gpu", &gpu)?;
         let column = Column { name: field.column.clone(), field_type };
         let attributes = attributes(&labels, dictionary)?;
         return Ok(Found::Gpu(AboutGpu { identity: [cluster, node, gpu], attributes, column }));
@@ -141,7 +142,7 @@ fn attribute(label: &str, dictionary: &Dictionary) -> Result<Arc<str>, String> {
     Ok(name.into())
 }
 
-fn check_length(what: &str, text: &str) -> Result<(), String> {
+pub(crate) fn check_length(what: &str, text: &str) -> Result<(), String> {
     if text.len() <= MAX_TAG_BYTES {
         return Ok(());
     }

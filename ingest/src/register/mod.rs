@@ -243,7 +243,10 @@ impl Register {
             Found::Metric(about) => about,
         };
         let [kind, unit] = match series.told {
-            Some((kind, unit)) => families::as_attributes(kind, unit),
+            Some((kind, unit)) => {
+                naming::check_length("the unit", unit)?;
+                families::as_attributes(kind, unit)
+            }
             None => self.families.about(series.metric),
         };
         let identity = vec![about.cluster, about.node, series.metric.into(), about.labels];

@@ -283,3 +283,17 @@ async fn a_series_too_long_to_remember_is_refused() {
         assert_eq!(f.register.known.len(), 1);
     }
 }
+
+/// A GPU and its instance are each as long as a label may be, and too long together.
+#[tokio::test]
+async fn a_name_too_long_harms_no_series_beside_it() {
+    let mut f = Fixture::new(10).await;
+    let (gpu, instance) = ("1".repeat(4_000), "2".repeat(4_000));
+    f.begin();
+    let temp = ("__name__", "DCGM_FI_DEV_GPU_TEMP");
+    f.sample(&[temp, ("gpu", &gpu), ("GPU_I_ID", &instance)], TIME, 40.0);
+    f.sample(&[temp, ("gpu", "0")], TIME, 41.0);
+    f.sample(&[("__name__", "up")], TIME, 1.0);
+    let (rows, tally) = f.finish();
+    assert_eq!((rows.len(), tally.refused.count(Reason::Series)), (2, 1), "{rows:?}");
+}

@@ -23,7 +23,7 @@ pub struct SpoolCounts {
     pub forgotten: u64,
     /// Frames that were damaged on disk when they had to be sent.
     pub unreadable: u64,
-    /// Bytes cut off when the spool was opened: writes that had not ended.
+    /// Bytes passed over when the spool was opened: writes that had not ended.
     pub cut_bytes: u64,
     /// Blocks and frames that were too large for the server.
     pub left_out: u64,
@@ -51,7 +51,7 @@ impl Losses {
     pub(super) fn found_unreadable(&mut self, bytes: u64) {
         self.counts.cut_bytes = bytes;
         if bytes > 0 {
-            warn!("the spool had {bytes} bytes of writes that did not end; they were cut off");
+            warn!("the spool had {bytes} bytes of writes that did not end; they are not read");
         }
     }
 

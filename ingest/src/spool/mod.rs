@@ -92,6 +92,15 @@ impl SpoolError {
     }
 }
 
+impl From<SpoolError> for io::Error {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::Io { error, .. } => error,
+            other => Self::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Spool {
     folder: Option<Folder>,

@@ -67,7 +67,13 @@ pub(super) fn scan(path: &Path) -> Result<Option<Scan>, SpoolError> {
         last_layout: 0,
         unreadable: 0,
     };
-    while let Ok(Some(record)) = reader.record(length) {
+    loop {
+        let record = match reader.record(length) {
+            Ok(Some(record)) => record,
+            Ok(None) => break,
+            Err(error) if is_damage(&error) => break,
+            Err(error) => return Err(SpoolError::io(path, error)),
+        };
         match record {
             Record::Layout { id, .. } => scan.last_layout = scan.last_layout.max(id),
             Record::Contact { shift } => (scan.shift, scan.contact) = (shift, true),
@@ -172,6 +178,14 @@ impl Reader {
         self.file.read_exact_at(&mut read, offset)?;
         Ok(read.into())
     }
+}
+
+/// Whether bytes are gone or are not those that were written. After any other error, such as too
+/// many open files, they can be read later.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    let kinds = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof, io::ErrorKind::NotFound];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(EIO)
 }
 
 fn damaged() -> io::Error {

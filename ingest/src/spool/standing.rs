@@ -2,7 +2,7 @@
 
 use super::folder::Folder;
 use super::format::Frame;
-use super::segment::{Reader, Segment};
+use super::segment::{Reader, Segment, is_damage};
 use super::{Keep, LayoutId, Place, Spool};
 use bytes::Bytes;
 use std::io;
@@ -85,25 +85,34 @@ impl Spool {
 
     /// The next frame; it counts as sent.
     pub(crate) fn read(&mut self, cursor: &mut Cursor) -> Option<Found> {
-        let found = self.read_folder(cursor).or_else(|| {
-            let at = self.memory.partition_point(|held| held.frame.place < cursor.place);
-            let held = self.memory.get(at)?;
-            cursor.place = held.frame.place + 1;
-            Some((held.frame.clone(), Some(held.layouts.clone())))
-        });
-        let (Frame { place, blocks, .. }, layouts) = found?;
+        let (Frame { place, blocks, .. }, layouts) = match self.read_folder(cursor) {
+            Ok(Some(frame)) => (frame, None),
+            Ok(None) => {
+                let at = self.memory.partition_point(|held| held.frame.place < cursor.place);
+                let held = self.memory.get(at)?;
+                cursor.place = held.frame.place + 1;
+                (held.frame.clone(), Some(held.layouts.clone()))
+            }
+            Err(error) => {
+                warn!("the spool cannot be read now and is tried again: {error}");
+                return None;
+            }
+        };
         let sequence = place.saturating_add(self.shift);
         self.claimed = self.claimed.max(sequence);
         Some(Found { sequence, blocks, layouts })
     }
 
-    fn read_folder(&mut self, cursor: &mut Cursor) -> Option<(Frame, Option<Vec<Arc<Layout>>>)> {
-        let folder = self.folder.as_ref()?;
+    /// The next frame on disk. What is damaged is passed over; after an error the cursor stands
+    /// where it stood.
+    fn read_folder(&mut self, cursor: &mut Cursor) -> io::Result<Option<Frame>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
         loop {
             let at = folder.segments().partition_point(|segment| segment.last < cursor.place);
-            let segment = folder.segments().get(at)?;
+            let Some(segment) = folder.segments().get(at) else { return Ok(None) };
             match cursor.read(segment) {
-                Ok(frame) => return Some((frame, None)),
+                Ok(frame) => return Ok(Some(frame)),
+                Err(error) if !is_damage(&error) => return Err(error),
                 Err(error) => {
                     warn!("{}: {error}: the rest of it cannot be sent", segment.path.display());
                     let lost = segment.last - cursor.place.max(segment.first) + 1;
@@ -134,9 +143,7 @@ impl Cursor {
         let reader = self.reader.take().filter(|reader| reader.first() == segment.first);
         let mut reader = match reader {
             Some(reader) => reader,
-            None => Reader::open(&segment.path)
-                .map_err(io::Error::other)?
-                .ok_or(io::ErrorKind::InvalidData)?,
+            None => Reader::open(&segment.path)?.ok_or(io::ErrorKind::InvalidData)?,
         };
         let frame = reader.frame(segment.bytes, self.place)?;
         self.place = frame.place + 1;

@@ -36,7 +36,9 @@ impl Failure {
     /// What the request is counted under.
     pub(super) fn reason(&self) -> Reason {
         match self.status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::PAYLOAD_TOO_LARGE => Reason::Busy,
+            StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::INTERNAL_SERVER_ERROR => Reason::Busy,
             _ => Reason::Malformed,
         }
     }

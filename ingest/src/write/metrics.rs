@@ -42,7 +42,7 @@ pub struct WriteMetrics {
 /// The counters at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteCounts {
-    /// Requests, those that failed included; bytes of their bodies; samples read from them.
+    /// Requests that were taken, in part at least; bytes of their bodies; samples read from them.
     pub requests: [(Protocol, u64); Protocol::ALL.len()],
     pub bytes: [(Protocol, u64); Protocol::ALL.len()],
     pub samples: [(Protocol, u64); Protocol::ALL.len()],

@@ -51,6 +51,23 @@ fn damage_met_while_sending_costs_the_rest_of_its_segment() {
     assert_eq!(spool.counts().unreadable + rest.len() as u64 + 1, 11);
 }
 
+/// A folder in a segment's place stands for any error that says nothing of the bytes.
+#[test]
+fn what_cannot_be_read_for_a_while_is_sent_later() {
+    let (folder, path, _) = ten();
+    let mut spool = open(folder.path());
+    append(&mut spool, 10);
+    let (mut cursor, _) = spool.meet(at(0, 0));
+    let aside = folder.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(spool.read(&mut cursor).is_none(), "later frames wait for earlier ones");
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(rest(&mut spool, &mut cursor), pairs(1..=11, 0));
+    assert_eq!(spool.counts().unreadable, 0);
+}
+
 #[test]
 fn a_newer_format_is_refused_and_left_alone() {
     let (folder, path, mut bytes) = ten();
