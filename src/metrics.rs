@@ -3,12 +3,20 @@
 use std::fmt::Write;
 use warpline_ingest::stream::WireCounts;
 use warpline_ingest::write::{Protocol, WriteCounts};
-use warpline_query::Metric;
-use warpline_storage::{LevelMetrics, Metrics};
+use warpline_query::{Metric, QueryCounts};
+use warpline_storage::{LATENCY_BOUNDS, LatencyCounts, LevelMetrics, Metrics};
+
+/// The bounds of [`LATENCY_BOUNDS`] in seconds, as Prometheus labels buckets.
+const LATENCY_LABELS: [&str; LATENCY_BOUNDS.len()] = [
+    "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5",
+    "10", "30", "60",
+];
 
 /// One number. Samples of one name stand together.
 pub(crate) struct Sample {
     name: &'static str,
+    /// What a histogram's sample has after its name.
+    part: &'static str,
     label: Option<(&'static str, &'static str)>,
     kind: &'static str,
     help: &'static str,
@@ -16,19 +24,36 @@ pub(crate) struct Sample {
 }
 
 fn counter(name: &'static str, help: &'static str, value: u64) -> Sample {
-    Sample { name, label: None, kind: "counter", help, value: value as f64 }
+    Sample { name, part: "", label: None, kind: "counter", help, value: value as f64 }
 }
 
 fn gauge(name: &'static str, help: &'static str, value: u64) -> Sample {
-    Sample { name, label: None, kind: "gauge", help, value: value as f64 }
+    Sample { name, part: "", label: None, kind: "gauge", help, value: value as f64 }
+}
+
+fn histogram(name: &'static str, help: &'static str, latency: &LatencyCounts) -> Vec<Sample> {
+    let part = |part, label, value| Sample { name, part, label, kind: "histogram", help, value };
+    let within = LATENCY_LABELS.into_iter().zip(latency.at_most);
+    let all = [("+Inf", latency.count)];
+    let buckets =
+        within.chain(all).map(|(le, count)| part("_bucket", Some(("le", le)), count as f64));
+    let sum = part("_sum", None, latency.micros as f64 / 1e6);
+    buckets.chain([sum, part("_count", None, latency.count as f64)]).collect()
 }
 
 /// All that the server tells of itself at this moment.
-pub(crate) fn samples(storage: &Metrics, wire: &WireCounts, writes: &WriteCounts) -> Vec<Sample> {
+pub(crate) fn samples(
+    storage: &Metrics,
+    wire: &WireCounts,
+    writes: &WriteCounts,
+    queries: &QueryCounts,
+) -> Vec<Sample> {
     let mut samples = storage_samples(storage);
     samples.extend(maintenance_samples(storage));
     samples.extend(wire_samples(wire));
     samples.extend(write_samples(writes));
+    samples.extend(query_samples(queries));
+    samples.extend(latency_samples(storage));
     samples.extend(process_samples());
     samples.extend(level_samples(storage));
     samples.extend(stream_refusals(wire));
@@ -40,14 +65,14 @@ pub(crate) fn samples(storage: &Metrics, wire: &WireCounts, writes: &WriteCounts
 pub(crate) fn page(samples: &[Sample]) -> String {
     let mut page = String::new();
     let mut before = "";
-    for Sample { name, label, kind, help, value } in samples {
+    for Sample { name, part, label, kind, help, value } in samples {
         if *name != before {
             before = name;
             writeln!(page, "# HELP warpline_{name} {help}\n# TYPE warpline_{name} {kind}")
                 .expect("a string takes everything");
         }
         let label = label.map_or_else(String::new, |(key, of)| format!("{{{key}=\"{of}\"}}"));
-        writeln!(page, "warpline_{name}{label} {value}").expect("a string takes everything");
+        writeln!(page, "warpline_{name}{part}{label} {value}").expect("a string takes everything");
     }
     page
 }
@@ -57,8 +82,8 @@ pub(crate) fn rows(samples: &[Sample]) -> Vec<Metric> {
     let labels = |label: Option<(&str, &str)>| {
         label.map_or_else(String::new, |(key, of)| serde_json::json!({ key: of }).to_string())
     };
-    let row = |Sample { name, label, kind, help, value }: &Sample| Metric {
-        name: format!("warpline_{name}"),
+    let row = |Sample { name, part, label, kind, help, value }: &Sample| Metric {
+        name: format!("warpline_{name}{part}"),
         labels: labels(*label),
         kind,
         help,
@@ -155,11 +180,8 @@ fn storage_samples(metrics: &Metrics) -> Vec<Sample> {
 /// What happens behind the back of those who write and read.
 fn maintenance_samples(metrics: &Metrics) -> Vec<Sample> {
     let seconds = |name, help, micros: u64| Sample {
-        name,
-        label: None,
-        kind: "counter",
-        help,
         value: micros as f64 / 1e6,
+        ..counter(name, help, micros)
     };
     vec![
         counter("merges_total", "Merges of data files.", metrics.merges),
@@ -190,11 +212,12 @@ fn maintenance_samples(metrics: &Metrics) -> Vec<Sample> {
             metrics.maintenance_failures,
         ),
         Sample {
-            name: "merge_lag_seconds",
-            label: None,
-            kind: "gauge",
-            help: "Age of the newest row of the oldest file that waits for its first merge.",
             value: metrics.merge_lag.as_secs_f64(),
+            ..gauge(
+                "merge_lag_seconds",
+                "Age of the newest row of the oldest file that waits for its first merge.",
+                0,
+            )
         },
     ]
 }
@@ -229,6 +252,45 @@ fn write_samples(writes: &WriteCounts) -> Vec<Sample> {
     ]
 }
 
+fn query_samples(queries: &QueryCounts) -> Vec<Sample> {
+    let help = "From a statement's planning to the first rows of its answer.";
+    let mut samples = histogram("statement_seconds", help, &queries.first_rows);
+    samples.push(counter(
+        "statements_failed_total",
+        "Statements that failed before their first rows.",
+        queries.failed,
+    ));
+    samples
+}
+
+fn latency_samples(metrics: &Metrics) -> Vec<Sample> {
+    [
+        histogram(
+            "durable_seconds",
+            "From a batch's coming to its being durable, the wait for memory included.",
+            &metrics.durable,
+        ),
+        histogram(
+            "log_sync_seconds",
+            "Writing and syncing a group of batches to the log.",
+            &metrics.log_sync,
+        ),
+        histogram(
+            "flush_seconds",
+            "A flush, from the end of its rows until its files are shown, tries that failed included.",
+            &metrics.flush,
+        ),
+        histogram(
+            "table_commit_seconds",
+            "Committing the files of a flush to a table.",
+            &metrics.table_commit,
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 /// What the kernel says about this process; nothing where it does not say.
 fn process_samples() -> Vec<Sample> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -242,20 +304,30 @@ fn process_samples() -> Vec<Sample> {
 
 #[cfg(test)]
 mod tests {
-    use super::{page, rows, samples};
+    use super::{LATENCY_LABELS, page, rows, samples};
+    use std::time::Duration;
     use warpline_ingest::stream::WireMetrics;
     use warpline_ingest::write::WriteCounts;
-    use warpline_storage::Metrics;
+    use warpline_query::QueryCounts;
+    use warpline_storage::{LATENCY_BOUNDS, Latency, Metrics};
 
     #[test]
     fn every_sample_has_help_type_and_value() {
         let wire = WireMetrics::default().counts();
-        let metrics = Metrics { rows: 41, ..Metrics::default() };
-        let samples = samples(&metrics, &wire, &WriteCounts::default());
+        let log_sync = Latency::default();
+        log_sync.add(Duration::from_millis(3));
+        let metrics = Metrics { rows: 41, log_sync: log_sync.counts(), ..Metrics::default() };
+        let queries = QueryCounts::default();
+        let samples = samples(&metrics, &wire, &WriteCounts::default(), &queries);
         let page = page(&samples);
         assert!(page.contains("\nwarpline_rows_total 41\n"));
         assert!(page.contains("\nwarpline_stream_refused_total{reason=\"value\"} 0\n"));
         assert!(page.contains("\nwarpline_write_refused_total{reason=\"exemplar\"} 0\n"));
+        assert!(page.contains("\nwarpline_log_sync_seconds_bucket{le=\"0.0025\"} 0\n"));
+        assert!(page.contains("\nwarpline_log_sync_seconds_bucket{le=\"0.005\"} 1\n"));
+        assert!(page.contains("\nwarpline_log_sync_seconds_bucket{le=\"+Inf\"} 1\n"));
+        assert!(page.contains("\nwarpline_log_sync_seconds_sum 0.003\n"));
+        assert!(page.contains("\nwarpline_log_sync_seconds_count 1\n"));
         let families = page.matches("# TYPE ").count();
         let names: std::collections::HashSet<&str> =
             page.lines().filter(|line| line.starts_with("# TYPE ")).collect();
@@ -264,11 +336,21 @@ mod tests {
         assert!(families >= 16);
         for line in page.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split([' ', '{']).next().expect("a name");
-            assert!(page.contains(&format!("# TYPE {name} ")), "{line}");
+            let parts = ["_bucket", "_sum", "_count", ""];
+            let mut families = parts.iter().filter_map(|part| name.strip_suffix(part));
+            assert!(families.any(|name| page.contains(&format!("# TYPE {name} "))), "{line}");
         }
         let rows = rows(&samples);
         assert_eq!(rows.len(), page.lines().filter(|line| !line.starts_with('#')).count());
         let level = rows.iter().find(|row| row.labels == r#"{"level":"day"}"#).expect("a level");
         assert_eq!((&*level.name, level.kind), ("warpline_level_files", "gauge"));
+    }
+
+    #[test]
+    fn labels_of_buckets_are_their_bounds() {
+        for (label, bound) in LATENCY_LABELS.iter().zip(LATENCY_BOUNDS) {
+            let seconds: f64 = label.parse().expect("a number");
+            assert_eq!((seconds * 1e6).round() as u64, bound);
+        }
     }
 }

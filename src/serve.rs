@@ -31,7 +31,7 @@ use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::{
     StreamService, WireLimits, WriteLimits, WriteService, stream_service, write_service,
 };
-use warpline_query::{Engine, QueryError, http_routes, serve_postgres};
+use warpline_query::{Engine, QueryCounts, QueryError, http_routes, serve_postgres};
 use warpline_storage::{Storage, StorageError};
 
 /// How long open requests may go on once the server has been asked to end.
@@ -168,7 +168,7 @@ impl Server {
         let writes = write_service(storage.clone(), dictionary, WriteLimits::default());
         let observed = observed(&storage, &streams, &writes);
         let rows = observed.clone();
-        let rows = Arc::new(move || metrics::rows(&rows()));
+        let rows = Arc::new(move |queries: &QueryCounts| metrics::rows(&rows(queries)));
         let engine = Engine::observed(storage.clone(), &config.engine_options(), rows)?;
         tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
         tasks.spawn(failure_of(storage.clone()));
@@ -237,14 +237,16 @@ fn bound(listener: &TcpListener) -> SocketAddr {
 }
 
 /// What the routes of this file look at.
-type Counted = (Storage, Observed);
+type Counted = (Storage, Engine, Observed);
 
-/// Reads the server's own numbers.
-type Observed = Arc<dyn Fn() -> Vec<metrics::Sample> + Send + Sync>;
+/// Reads the server's own numbers, given those of its engine.
+type Observed = Arc<dyn Fn(&QueryCounts) -> Vec<metrics::Sample> + Send + Sync>;
 
 fn observed(storage: &Storage, streams: &StreamService, writes: &WriteService) -> Observed {
     let (storage, wire, writes) = (storage.clone(), streams.metrics(), writes.clone());
-    Arc::new(move || metrics::samples(&storage.metrics(), &wire.counts(), &writes.metrics()))
+    Arc::new(move |queries: &QueryCounts| {
+        metrics::samples(&storage.metrics(), &wire.counts(), &writes.metrics(), queries)
+    })
 }
 
 /// Everything the HTTP listener answers once the store is open.
@@ -255,19 +257,20 @@ fn routes(
     observed: Observed,
     engine: Engine,
 ) -> Router {
-    let counted = (storage.clone(), observed);
+    let counted = (storage.clone(), engine.clone(), observed);
     let own = Router::new()
         .route("/health", get(health))
         .route("/metrics", get(metrics_page))
         .with_state(counted);
     // A path that nobody serves is HTTP's 404, not gRPC's "unimplemented".
-    let grpc = Routes::new(streams.clone()).add_service(writes.otlp());
+    let grpc = Routes::new(streams.clone());
+    let grpc = grpc.add_service(writes.otlp()).add_service(writes.flight());
     let grpc = grpc.into_axum_router().reset_fallback();
     own.merge(http_routes(engine)).merge(writes.routes()).merge(grpc)
 }
 
 /// The status says it all; the body is what InfluxDB's clients look for.
-async fn health(State((storage, _)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
+async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
     let (code, status, message) = match storage.failure() {
         None => (StatusCode::OK, "pass", "ready".to_owned()),
         Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, "fail", failure.to_string()),
@@ -279,9 +282,9 @@ async fn health(State((storage, _)): State<Counted>) -> (StatusCode, Json<serde_
     (code, Json(body))
 }
 
-async fn metrics_page(State((_, observed)): State<Counted>) -> impl IntoResponse {
+async fn metrics_page(State((_, engine, observed)): State<Counted>) -> impl IntoResponse {
     let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, metrics::page(&observed()))
+    (headers, metrics::page(&observed(&engine.metrics())))
 }
 
 async fn serve_http(

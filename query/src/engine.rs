@@ -6,6 +6,7 @@ use crate::downsample::{DownsampleRule, UseRollups};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
 use crate::functions;
+use crate::metrics::{QueryCounts, QueryMetrics};
 use crate::named::Named;
 use crate::planner::Planner;
 use crate::plans::Plans;
@@ -29,7 +30,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use warpline_storage::{Snapshot, Storage};
 
@@ -91,6 +92,7 @@ struct Inner {
     base: SessionContext,
     pg_catalog: Arc<dyn SchemaProvider>,
     system: SystemSchema,
+    metrics: Arc<QueryMetrics>,
     parser: PostgresCompatibilityParser,
     plans: Arc<Plans>,
     timeout: Duration,
@@ -131,15 +133,17 @@ impl Engine {
         source: impl Fn() -> Snapshot + Send + Sync + 'static,
         options: &EngineOptions,
     ) -> Result<Self, QueryError> {
-        Self::start(Arc::new(source), options, Arc::new(Vec::new))
+        Self::start(Arc::new(source), options, Arc::new(|_| Vec::new()))
     }
 
     fn start(
         source: Source,
         options: &EngineOptions,
-        metrics: MetricSource,
+        told: MetricSource,
     ) -> Result<Self, QueryError> {
-        let system = SystemSchema { snapshots: Arc::clone(&source), metrics };
+        let metrics = Arc::<QueryMetrics>::default();
+        let (snapshots, counted) = (Arc::clone(&source), Arc::clone(&metrics));
+        let system = SystemSchema { snapshots, counted, metrics: told };
         let (base, pg_catalog) = base_context(&source, &system, options)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
@@ -155,6 +159,7 @@ impl Engine {
             base,
             pg_catalog,
             system,
+            metrics,
             parser: PostgresCompatibilityParser::new(),
             plans: Arc::new(Plans::new(options.plans)),
             timeout: options.timeout,
@@ -182,6 +187,10 @@ impl Engine {
         self.execute(Box::pin(plan), deadline).await
     }
 
+    pub fn metrics(&self) -> QueryCounts {
+        self.inner.metrics.counts()
+    }
+
     /// How many tasks work for queries at this moment.
     pub fn running_tasks(&self) -> usize {
         self.runtime().metrics().num_alive_tasks()
@@ -198,7 +207,10 @@ impl Engine {
         plan: Planning,
         deadline: Deadline,
     ) -> Result<Answer, QueryError> {
-        run(self.runtime(), plan, deadline).await
+        let begun = Instant::now();
+        let answer = run(self.runtime(), plan, deadline).await;
+        self.inner.metrics.ended(&answer, begun.elapsed());
+        answer
     }
 
     /// A context over the newest snapshot, for one statement.

@@ -9,6 +9,7 @@
 //! what is true when it runs.
 
 use crate::catalog::Source;
+use crate::metrics::{QueryCounts, QueryMetrics};
 use arrow::array::{
     ArrayRef, Date32Array, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -35,19 +36,20 @@ pub struct Metric {
     pub name: String,
     /// JSON with sorted keys, as in the table `metric`; empty where there is none.
     pub labels: String,
-    /// `counter` or `gauge`.
+    /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
     pub help: &'static str,
     pub value: f64,
 }
 
-/// Where the metrics come from.
-pub type MetricSource = Arc<dyn Fn() -> Vec<Metric> + Send + Sync>;
+/// What a server tells of itself, given what its engine counted.
+pub type MetricSource = Arc<dyn Fn(&QueryCounts) -> Vec<Metric> + Send + Sync>;
 
 /// The schema over a store and a server.
 #[derive(Clone)]
 pub(crate) struct SystemSchema {
     pub snapshots: Source,
+    pub counted: Arc<QueryMetrics>,
     pub metrics: MetricSource,
 }
 
@@ -124,7 +126,7 @@ impl PartitionStream for SystemTable {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let columns = match self.content {
-            Content::Metrics => metrics(&(self.of.metrics)()),
+            Content::Metrics => metrics(&(self.of.metrics)(&self.of.counted.counts())),
             Content::Tables => tables(&(self.of.snapshots)()),
             Content::Files => files(&(self.of.snapshots)()),
         };

@@ -159,7 +159,8 @@ impl Feed {
         let ticks_per_frame = self.ticks_per_frame.unwrap_or(natural).max(1);
         let spec = self.fleet.spec();
         let name = format!(
-            "simulate/{:x}/{}/{}/{}-{}/{}/{ticks_per_frame}/{}",
+            "simulate/{}/{:x}/{}/{}/{}-{}/{}/{ticks_per_frame}/{}",
+            spec.cluster,
             spec.seed,
             spec.gpus,
             spec.interval_us,
@@ -168,7 +169,8 @@ impl Feed {
             self.start,
             self.prepare,
         );
-        let producer = ProducerId::new(name).expect("seven numbers are not too long");
+        let producer =
+            ProducerId::new(name).expect("seven numbers and a short name are not too long");
         let mut frames = Frames::new(&self.fleet, nodes, self.start, self.ticks, ticks_per_frame);
         if self.prepare > 0 {
             frames.prepare(self.prepare);

@@ -34,7 +34,7 @@ Examples:
   warpline simulate --fleet colossus-1 --prepare 4 --duration 2m
                                                         222,000 GPUs, frames made ahead
 
-The same seed, size and interval give the same data, whenever and wherever it is made.
+The same seed, size, interval and cluster give the same data, whenever and wherever it is made.
 The last line counts what the server said is durable: rows, and the values present in them.";
 
 /// Stream a simulated GPU fleet to a server.
@@ -52,6 +52,10 @@ pub struct SimulateOptions {
     /// A fleet by name
     #[arg(long, value_name = "NAME")]
     pub fleet: Option<Preset>,
+
+    /// Name of the fleet's cluster: fleets of other names are other series [default: gpu-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
 
     /// Time between the scrapes of a node, at least 10ms
     #[arg(long, default_value = "1s")]
@@ -102,6 +106,9 @@ pub struct SimulateOptions {
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,
 }
+
+/// It is part of the name of each producer.
+const MAX_CLUSTER_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Speed {
@@ -160,10 +167,16 @@ impl SimulateOptions {
         if interval < 10_000 {
             return Err("--interval must be at least 10ms".into());
         }
-        let spec = match self.fleet {
+        let mut spec = match self.fleet {
             Some(preset) => preset.spec(self.seed, interval),
             None => FleetSpec::new(self.seed, self.gpus.unwrap_or(1_024), interval),
         };
+        if let Some(cluster) = self.cluster {
+            if cluster.is_empty() || cluster.len() > MAX_CLUSTER_BYTES {
+                return Err(format!("--cluster must have 1 to {MAX_CLUSTER_BYTES} bytes").into());
+            }
+            spec.cluster = cluster;
+        }
         let fleet = Fleet::new(spec);
         let ticks = match micros(self.duration.0) {
             0 => u64::MAX / 2,

@@ -13,7 +13,7 @@
 use crate::buffer::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
-use crate::machine::blocking;
+use crate::machine::{blocking, uptime};
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
 use crate::open_tables::OpenTables;
@@ -79,8 +79,11 @@ impl Flusher {
         if let Some(error) = failure {
             return Err(error);
         }
-        self.counters.flushes.fetch_add(u64::from(any), Relaxed);
         let sealed = self.sealed.take().expect("a flush is under way");
+        if any {
+            self.counters.flushes.fetch_add(1, Relaxed);
+            self.counters.flush.add(uptime().saturating_sub(sealed.at));
+        }
         let mut state = self.state.lock();
         for (producer, sequence) in sealed.producers {
             state.acknowledge(&producer, |to| to.stored = to.stored.max(sequence));
@@ -160,7 +163,9 @@ impl Flusher {
     ) -> Result<(), StorageError> {
         let rows: u64 = files.iter().map(WrittenFile::rows).sum();
         let bytes: u64 = files.iter().map(WrittenFile::bytes).sum();
+        let begun = uptime();
         table.commit(files, self.incarnation, position).await?;
+        self.counters.table_commit.add(uptime().saturating_sub(begun));
         self.counters.flushed_rows.fetch_add(rows, Relaxed);
         self.counters.flushed_bytes.fetch_add(bytes, Relaxed);
         Ok(())
@@ -218,7 +223,7 @@ impl Flusher {
         let times = TimeRange { first, last: first + MICROSECONDS_PER_DAY - 1 };
         let columns: Vec<usize> = (0..job.schema.arrow().fields().len()).collect();
         let generations = std::slice::from_ref(&job.generation);
-        let scan = Scan::new(job.schema.clone(), generations, &columns, times, keep);
+        let scan = Scan::new(job.schema.clone(), generations, &columns, times, keep, &[]);
         let about = FileAbout {
             date: date(day)?,
             kind,

@@ -8,7 +8,7 @@ pub use options::{Limits, StorageOptions};
 use crate::buffer::{Budget, memory_of};
 use crate::error::{ErrorKind, StorageError};
 use crate::flush::Flusher;
-use crate::machine::{self, Worker, now};
+use crate::machine::{self, Worker, now, uptime};
 use crate::maintenance::{Maintenance, Merged};
 use crate::metrics::{Counters, Metrics};
 use crate::model::{Batch, Layout, Position, ProducerId, SchemaConflict, Sequence, Timestamp};
@@ -117,6 +117,7 @@ impl Storage {
     /// durable is told through [`Storage::producer`]. A sequence that was taken before is
     /// dropped: its rows are already there.
     pub async fn append(&self, batch: Batch) -> Result<(), StorageError> {
+        let came = uptime();
         self.shared.check()?;
         self.check_layouts(&batch)?;
         let bytes = batch.blocks.iter().map(memory_of).sum();
@@ -127,7 +128,7 @@ impl Storage {
             let room = self.shared.budget.reserve(bytes).await;
             room.ok_or_else(|| self.shared.stopped())?
         };
-        self.shared.send(Command::Append { batch, memory }).await?;
+        self.shared.send(Command::Append { batch, memory, came }).await?;
         if self.shared.budget.used() >= self.shared.options.flush_bytes {
             self.shared.flush_wanted.notify_one();
         }

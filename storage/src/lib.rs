@@ -25,6 +25,9 @@ mod buffer;
 mod error;
 mod flush;
 mod foreign;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod handle;
 mod latest;
 mod log;
@@ -49,13 +52,13 @@ pub mod rollup;
 
 pub use audit::{AuditOptions, AuditReport, Finding, FindingKind, audit};
 pub use backup::{BackedUpTable, BackupPlace, BackupReport, RestoreReport, backup, restore};
-pub use buffer::BufferSlice;
+pub use buffer::{BufferSlice, TagValues};
 pub use error::{ErrorKind, StorageError};
 pub use foreign::ForeignParquet;
 pub use handle::{Acknowledged, Admission, Limits, Storage, StorageOptions};
 pub use latest::Latest;
 pub use maintenance::{MaintenanceOptions, Merged, Retention};
-pub use metrics::{LevelMetrics, Metrics};
+pub use metrics::{LATENCY_BOUNDS, Latency, LatencyCounts, LevelMetrics, Metrics};
 pub use rules::{contested, merged};
 pub use snapshot::{
     DataFile, FileKind, FileOrder, Level, Snapshot, TableSnapshot, TierSnapshot, TimeRange,

@@ -1,5 +1,9 @@
 //! Counters of one open store.
 
+mod latency;
+
+pub use latency::{LATENCY_BOUNDS, Latency, LatencyCounts};
+
 use crate::log::Entry;
 use crate::model::{Block, Timestamp};
 use crate::snapshot::{DataFile, Level};
@@ -55,6 +59,14 @@ pub struct Metrics {
     pub levels: [LevelMetrics; 3],
     /// How long the newest row of the oldest file that no merge has taken lies back.
     pub merge_lag: Duration,
+    /// From a batch's coming to its being durable, the wait for memory included.
+    pub durable: LatencyCounts,
+    /// Writing and syncing a group of batches to the log.
+    pub log_sync: LatencyCounts,
+    /// A flush, from its seal until its files are shown, tries that failed included.
+    pub flush: LatencyCounts,
+    /// Committing the files of a flush to a table.
+    pub table_commit: LatencyCounts,
 }
 
 /// The files of one level of all tables.
@@ -105,6 +117,10 @@ pub(crate) struct Counters {
     pub(crate) expired_rows: AtomicU64,
     pub(crate) deleted_files: AtomicU64,
     pub(crate) maintenance_failures: AtomicU64,
+    pub(crate) durable: Latency,
+    pub(crate) log_sync: Latency,
+    pub(crate) flush: Latency,
+    pub(crate) table_commit: Latency,
 }
 
 impl Counters {
@@ -143,6 +159,10 @@ impl Counters {
             expired_rows: self.expired_rows.load(Relaxed),
             deleted_files: self.deleted_files.load(Relaxed),
             maintenance_failures: self.maintenance_failures.load(Relaxed),
+            durable: self.durable.counts(),
+            log_sync: self.log_sync.counts(),
+            flush: self.flush.counts(),
+            table_commit: self.table_commit.counts(),
             ..Metrics::default()
         }
     }

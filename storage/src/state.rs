@@ -14,6 +14,7 @@ use crate::buffer::{Budget, Buffered, LayoutEntry, Reservation, memory_of};
 use crate::error::StorageError;
 use crate::handle::{Acknowledged, Admission, Limits};
 use crate::log::Entry;
+use crate::machine::uptime;
 use crate::model::{Layout, Position, ProducerId, Sequence, TableSchema, Timestamp};
 use crate::rollup::TIERS;
 use crate::snapshot::{Snapshot, TableSnapshot};
@@ -21,6 +22,7 @@ use crate::table::Tables;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -51,6 +53,8 @@ struct Home {
 /// What a flush covers.
 #[derive(Debug)]
 pub(crate) struct Sealed {
+    /// When, by [`uptime`].
+    pub(crate) at: Duration,
     pub(crate) position: Position,
     /// What each producer had durable at `position`.
     pub(crate) producers: Vec<(ProducerId, Sequence)>,
@@ -152,12 +156,11 @@ impl State {
                 layout.table()
             )));
         }
-        if schema.fields.len() > self.limits.columns {
+        let columns = schema.attributes.len() + schema.fields.len();
+        if columns > self.limits.columns {
             return Err(StorageError::rejected(format!(
-                "table {} would have {} fields; the limit `columns` is {}",
-                schema.table,
-                schema.fields.len(),
-                self.limits.columns
+                "table {} would have {columns} fields and attributes; the limit `columns` is {}",
+                schema.table, self.limits.columns
             )));
         }
         let schema = Arc::new(schema);
@@ -288,6 +291,7 @@ impl State {
         }
         let producers = self.producers.iter();
         Sealed {
+            at: uptime(),
             position: self.position,
             producers: producers.map(|(id, to)| (id.clone(), to.borrow().durable)).collect(),
         }

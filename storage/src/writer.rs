@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Append {
         batch: Batch,
         memory: Reservation,
+        /// When the batch came, by [`uptime`].
+        came: Duration,
     },
     /// Answered when everything sent before is durable.
     Sync(oneshot::Sender<Result<(), StorageError>>),
@@ -51,8 +53,8 @@ pub(crate) struct Writer {
     commands: mpsc::Receiver<Command>,
     state: Arc<Mutex<State>>,
     counters: Arc<Counters>,
-    /// Memory of the staged batches, in their order.
-    staged: VecDeque<Reservation>,
+    /// Memory of the staged batches, and when they came, in their order.
+    staged: VecDeque<(Reservation, Duration)>,
     syncs: Vec<oneshot::Sender<Result<(), StorageError>>>,
     /// Batches that came while the disk was full, in their order.
     held: VecDeque<Command>,
@@ -120,9 +122,9 @@ impl Writer {
 
     fn take(&mut self, command: Command) -> Result<(), StorageError> {
         match command {
-            Command::Append { batch, memory } => {
+            Command::Append { batch, memory, came } => {
                 if self.log.stage(batch)?.is_some() {
-                    self.staged.push_back(memory);
+                    self.staged.push_back((memory, came));
                 } else {
                     self.counters.duplicate_batches.fetch_add(1, Relaxed);
                 }
@@ -158,6 +160,7 @@ impl Writer {
 
     async fn commit_when_there_is_room(&mut self) -> Result<Group, StorageError> {
         loop {
+            let begun = uptime();
             match self.log.commit() {
                 Err(error) if error.kind() == ErrorKind::Retry => {
                     if !self.counters.log_full.swap(true, Relaxed) {
@@ -170,6 +173,7 @@ impl Writer {
                     if self.counters.log_full.swap(false, Relaxed) {
                         tracing::info!("the log goes on");
                     }
+                    self.counters.log_sync.add(uptime().saturating_sub(begun));
                     return outcome;
                 }
             }
@@ -200,7 +204,9 @@ impl Writer {
         let mut state = self.state.lock();
         for entry in entries {
             self.counters.count(&entry);
-            let mut memory = self.staged.pop_front().expect("each staged batch has its memory");
+            let (mut memory, came) =
+                self.staged.pop_front().expect("each staged batch has its memory");
+            self.counters.durable.add(self.last_sync.saturating_sub(came));
             state.publish(entry, &mut memory);
         }
         assert!(self.staged.is_empty(), "a group holds all that was staged");

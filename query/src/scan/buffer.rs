@@ -16,7 +16,7 @@ use datafusion::physical_plan::{
 };
 use std::fmt;
 use std::sync::Arc;
-use warpline_storage::{BufferSlice, TimeRange};
+use warpline_storage::{BufferSlice, TagValues, TimeRange};
 
 /// Reads the chosen columns of a buffer slice, range after range; inside a range rows come by
 /// identity, then time.
@@ -25,16 +25,19 @@ pub struct BufferExec {
     slice: BufferSlice,
     columns: Vec<usize>,
     ranges: Vec<TimeRange>,
+    tags: Vec<TagValues>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
 impl BufferExec {
-    /// `schema` is the SQL schema of `columns`; `ordering` is given where there is one range.
+    /// Series without one of the `tags` are left out. `schema` is the SQL schema of `columns`;
+    /// `ordering` is given where there is one range.
     pub(super) fn new(
         slice: BufferSlice,
         columns: Vec<usize>,
         ranges: Vec<TimeRange>,
+        tags: Vec<TagValues>,
         schema: SchemaRef,
         ordering: Option<LexOrdering>,
     ) -> Self {
@@ -46,13 +49,17 @@ impl BufferExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { slice, columns, ranges, schema, properties: Arc::new(properties) }
+        Self { slice, columns, ranges, tags, schema, properties: Arc::new(properties) }
     }
 }
 
 impl DisplayAs for BufferExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "BufferExec: rows<={}, ranges={}", self.slice.rows(), self.ranges.len())
+        write!(f, "BufferExec: rows<={}, ranges={}", self.slice.rows(), self.ranges.len())?;
+        for tag in &self.tags {
+            write!(f, ", {} {}", self.slice.schema().identity[tag.place()], tag.values().len())?;
+        }
+        Ok(())
     }
 }
 
@@ -100,8 +107,8 @@ impl ExecutionPlan for BufferExec {
             return internal_err!("the buffer has one partition, not a number {partition}");
         }
         let (slice, columns) = (self.slice.clone(), self.columns.clone());
-        let ranges = self.ranges.clone().into_iter();
-        let batches = ranges.flat_map(move |range| slice.scan(&columns, range));
+        let (ranges, tags) = (self.ranges.clone().into_iter(), self.tags.clone());
+        let batches = ranges.flat_map(move |range| slice.scan(&columns, range, &tags));
         let schema = Arc::clone(&self.schema);
         let batches =
             batches.map(move |batch| to_sql(&batch, &schema).map_err(DataFusionError::from));

@@ -1,16 +1,18 @@
-//! Which row groups can hold rows that count, by what their footers say.
+//! Which row groups and buffered series can hold rows that count: by what footers say, and by
+//! name.
 
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::parquet::file::metadata::RowGroupMetaData;
 use datafusion::parquet::file::statistics::Statistics;
-use warpline_storage::TimeRange;
+use std::sync::Arc;
+use warpline_storage::{TagValues, TimeRange};
 
 /// A tag that must have one of some values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     column: String,
-    values: Vec<String>,
+    values: Vec<Arc<str>>,
 }
 
 /// What filters demand of single tags; other filters demand nothing here.
@@ -35,18 +37,27 @@ fn wanted_by(filter: &Expr) -> Option<Wanted> {
     Some(Wanted { column, values })
 }
 
-/// A tag, possibly made a plain text for a comparison.
+/// A tag, possibly made a plain text for a comparison; by way of a number it is another text.
 fn column(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Column(column) => Some(column.name.clone()),
-        Expr::Cast(cast) => column(&cast.expr),
+        Expr::Cast(cast) if cast.field.data_type().is_string() => column(&cast.expr),
         _ => None,
     }
 }
 
-fn text(expr: &Expr) -> Option<String> {
+fn text(expr: &Expr) -> Option<Arc<str>> {
     let Expr::Literal(value, _) = expr else { return None };
-    value.try_as_str()?.map(str::to_owned)
+    value.try_as_str()?.map(Arc::from)
+}
+
+/// What filters demand of the identity, whose tags are these.
+pub(super) fn tags_of(identity: &[Arc<str>], filters: &[Expr]) -> Vec<TagValues> {
+    let of = |Wanted { column, values }| {
+        let place = identity.iter().position(|tag| **tag == *column)?;
+        Some(TagValues::new(place, values))
+    };
+    wanted(filters.iter().collect()).into_iter().filter_map(of).collect()
 }
 
 /// Whether a row group can hold a row in one of `ranges` with the `wanted` tags.
@@ -82,6 +93,8 @@ fn can_have(row_group: &RowGroupMetaData, wanted: &Wanted) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::datatypes::DataType;
+    use datafusion::logical_expr::cast;
     use datafusion::prelude::{col, lit};
 
     #[test]
@@ -93,9 +106,13 @@ mod tests {
             col("rack").in_list(vec![lit("a")], true),
             col("node").not_eq(lit("n2")),
             col("node").eq(col("gpu")),
+            cast(cast(col("gpu"), DataType::Float64), DataType::Utf8).eq(lit("3.0")),
         ];
         let wanted = wanted(filters.iter().collect());
         let named: Vec<_> = wanted.iter().map(|w| (w.column.as_str(), w.values.len())).collect();
         assert_eq!(named, [("node", 1), ("gpu", 1), ("rack", 2)]);
+        let series = tags_of(&["node".into(), "gpu".into()], &filters);
+        let one = |place, value: &str| TagValues::new(place, vec![value.into()]);
+        assert_eq!(series, [one(0, "n1"), one(1, "3")]);
     }
 }

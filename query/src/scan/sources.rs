@@ -9,6 +9,7 @@ use super::plan::{
     FileReader, filtered, key_columns, lies_in_one, meets_any, outside_of, projected, runs_of,
     within,
 };
+use super::prune::tags_of;
 use super::resolve::{ResolveExec, key_ordering};
 use super::times::times_apart;
 use arrow::datatypes::SchemaRef;
@@ -18,13 +19,13 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Operator};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::binary;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use std::sync::Arc;
-use warpline_storage::{DataFile, TableSnapshot, TimeRange, contested};
+use warpline_storage::{DataFile, TableSnapshot, TagValues, TimeRange, contested};
 
 /// A scan of a table while it is planned.
 pub(crate) struct Sources<'a> {
@@ -43,6 +44,8 @@ pub(crate) struct Sources<'a> {
     /// Filters that say more than `asked`.
     rest: Vec<Expr>,
     key_filter: Option<Expr>,
+    /// What filters demand of the identity.
+    tags: Vec<TagValues>,
     /// What resolution reads: the key and `columns`, ascending.
     keyed: Vec<usize>,
 }
@@ -85,6 +88,7 @@ impl<'a> Sources<'a> {
         keyed.sort_unstable();
         keyed.dedup();
         let key_filter = key_filter(table, &filters);
+        let tags = tags_of(&table.schema.identity, &filters);
         let reader = FileReader::new(table, Arc::clone(schema), state)?;
         Ok(Self {
             table,
@@ -98,6 +102,7 @@ impl<'a> Sources<'a> {
             state,
             rest,
             key_filter,
+            tags,
             keyed,
         })
     }
@@ -249,9 +254,18 @@ impl<'a> Sources<'a> {
             return Ok(None);
         }
         let schema = Arc::new(self.schema.project(&self.columns)?);
-        let slice = self.table.buffer.clone();
-        let buffer = BufferExec::new(slice, self.columns.clone(), ranges, schema, None);
-        Ok(Some(Arc::new(buffer)))
+        Ok(Some(self.buffer(&self.columns, ranges, schema, None)))
+    }
+
+    fn buffer(
+        &self,
+        columns: &[usize],
+        ranges: Vec<TimeRange>,
+        schema: SchemaRef,
+        ordering: Option<LexOrdering>,
+    ) -> Arc<dyn ExecutionPlan> {
+        let (slice, tags) = (self.table.buffer.clone(), self.tags.clone());
+        Arc::new(BufferExec::new(slice, columns.to_vec(), ranges, tags, schema, ordering))
     }
 
     /// The rows inside a run of boxes, from every source that has some.
@@ -265,10 +279,8 @@ impl<'a> Sources<'a> {
         }
         if self.table.buffer.times().is_some_and(|times| meets_any(times, boxes)) {
             let span = TimeRange { first: boxes[0].first, last: boxes[boxes.len() - 1].last };
-            let (slice, columns) = (self.table.buffer.clone(), self.keyed.clone());
-            let (ranges, ordering) = (vec![span], key_ordering(&schema, &keys));
-            let schema = Arc::clone(&schema);
-            sources.push(Arc::new(BufferExec::new(slice, columns, ranges, schema, ordering)));
+            let ordering = key_ordering(&schema, &keys);
+            sources.push(self.buffer(&self.keyed, vec![span], Arc::clone(&schema), ordering));
         }
         let output = self.columns.iter().map(|column| self.place(*column)).collect();
         let predicate = self.inside(boxes, &schema)?;

@@ -1,6 +1,6 @@
 //! The same answers over a real store: rows in the buffer, in files, or half and half.
 
-use crate::fixture::{MICROS, Row, options, schema};
+use crate::fixture::{MICROS, Row, ask, options, schema};
 use crate::oracle::{check, last_writes, row};
 use futures::StreamExt;
 use proptest::prelude::*;
@@ -120,6 +120,59 @@ fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
         })
     });
     outcome.unwrap();
+}
+
+/// Filters that leave whole series of the buffer out, against the same above a LIMIT, which they
+/// cannot pass; half of the rows lie in files.
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_choose_buffered_rows_as_they_choose_stored_ones() {
+    const FILTERS: [&str; 9] = [
+        "node = 'n1'",
+        "'02' = gpu",
+        "gpu IN ('01', '9', NULL)",
+        "node IN ('n0', 'n2') AND gpu = '02'",
+        "node = 'n1' AND node = 'n2'",
+        "node = 'n1' OR gpu = '01'",
+        "node NOT IN ('n0')",
+        "gpu::double precision::text = '2.0'",
+        "gpu::int::text IN ('1', '2', '3', '4', '5')",
+    ];
+    let dir = TempDir::new().unwrap();
+    let (storage, engine) = open(dir.path()).await;
+    for half in 0..2 {
+        let rows = (0..36).map(|at| Row {
+            node: format!("n{}", at % 3),
+            gpu: format!("0{}", at / 3 % 3),
+            time: half * 3 + at / 12,
+            util: Some(at as i16),
+            ..Row::default()
+        });
+        append(&storage, half as u64 + 1, &rows.collect::<Vec<_>>()).await;
+        if half == 0 {
+            storage.flush().await.unwrap();
+        }
+    }
+    for filter in FILTERS {
+        let rows = |table: &str| {
+            let order = "ORDER BY node, gpu, time";
+            format!("SELECT node, gpu, time, util FROM {table} t WHERE {filter} {order}")
+        };
+        let buckets = |table: &str| {
+            let grouped = "GROUP BY node, date_bin('2 microseconds', time) ORDER BY 1, 2";
+            format!(
+                "SELECT node, date_bin('2 microseconds', time), sum(util) FROM {table} t \
+                 WHERE {filter} {grouped}"
+            )
+        };
+        for question in [&rows as &dyn Fn(&str) -> String, &buckets] {
+            let below = ask(&engine, &question("gpu")).await.unwrap();
+            let above = ask(&engine, &question("(SELECT * FROM gpu LIMIT 1000000)")).await.unwrap();
+            assert_eq!(below, above, "{filter}");
+        }
+    }
+    let plan = ask(&engine, "EXPLAIN SELECT temp FROM gpu WHERE node = 'n1'").await.unwrap();
+    assert!(plan.concat().concat().contains("node 1"), "{plan:?}");
+    storage.close().await.unwrap();
 }
 
 /// Merges replace and delete the files that a statement has planned to read.

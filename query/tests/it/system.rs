@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tempfile::TempDir;
-use warpline_query::{Engine, Metric};
+use warpline_query::{Engine, Metric, QueryCounts};
 use warpline_storage::model::{
     Batch, Block, BlockBuilder, Column, Layout, ProducerId, Series, Value,
 };
@@ -57,7 +57,7 @@ async fn metrics_are_read_when_the_statement_runs() {
     let calls = Arc::new(AtomicU64::new(0));
     let source = {
         let calls = Arc::clone(&calls);
-        move || {
+        move |counts: &QueryCounts| {
             let metric = |name: &str, labels: &str, value: u64| Metric {
                 name: name.to_owned(),
                 labels: labels.to_owned(),
@@ -66,7 +66,13 @@ async fn metrics_are_read_when_the_statement_runs() {
                 value: value as f64,
             };
             let asked = calls.fetch_add(1, Relaxed) + 1;
-            vec![metric("asked_total", "", asked), metric("level", r#"{"level":"day"}"#, 7)]
+            let answered = counts.first_rows.count;
+            vec![
+                metric("asked_total", "", asked),
+                metric("level", r#"{"level":"day"}"#, 7),
+                metric("answered", "", answered),
+                metric("failed", "", counts.failed),
+            ]
         }
     };
     let engine = Engine::observed(storage.clone(), &options(), Arc::new(source)).unwrap();
@@ -75,6 +81,10 @@ async fn metrics_are_read_when_the_statement_runs() {
     assert_eq!(ask(&engine, asked).await.unwrap(), [["2.0"]], "the same text, another moment");
     let labelled = "SELECT value, kind FROM system.metrics WHERE label(labels, 'level') = 'day'";
     assert_eq!(ask(&engine, labelled).await.unwrap(), [["7.0", "counter"]]);
+    ask(&engine, "SELECT nothing FROM nowhere").await.unwrap_err();
+    let counted = "SELECT name, value FROM system.metrics WHERE name IN ('answered', 'failed')";
+    let counted = ask(&engine, counted).await.unwrap();
+    assert_eq!(counted, [["answered", "3.0"], ["failed", "1.0"]], "this one is not answered yet");
     storage.close().await.unwrap();
 }
 

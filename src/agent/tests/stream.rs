@@ -24,7 +24,7 @@ async fn rows(server: &Server, table: &str) -> usize {
     let snapshot = server.storage().snapshot();
     let Some(table) = snapshot.table(table) else { return 0 };
     let files: u64 = table.files.iter().map(|file| file.rows).sum();
-    let buffered = table.buffer.scan(&[0], TimeRange::ALL);
+    let buffered = table.buffer.scan(&[0], TimeRange::ALL, &[]);
     files as usize + buffered.map(|batch| batch.num_rows()).sum::<usize>()
 }
 

@@ -93,7 +93,7 @@ fn restless(dir: &FilePath) -> StorageOptions {
     options.maintenance.background = true;
     options.maintenance.interval = Duration::from_millis(10);
     options.maintenance.merge_memory = 0;
-    options.maintenance.delete_after = Duration::from_millis(250);
+    options.maintenance.delete_after = Duration::from_secs(1);
     options
 }
 

@@ -93,7 +93,11 @@ impl ColumnMap {
                 layout.attribute_tags().iter().position(|name| *name == schema.attributes[at])
             }
             Wanted::Field(at) => {
-                layout.columns().iter().position(|column| column.name == schema.fields[at].name)
+                let (columns, name) = (layout.columns(), &schema.fields[at].name);
+                // Most layouts have a table's columns in its order.
+                let same_place = columns.get(at).is_some_and(|column| column.name == *name);
+                let search = || columns.iter().position(|column| column.name == *name);
+                if same_place { Some(at) } else { search() }
             }
         };
         Self { places: wanted.iter().map(place).collect() }
@@ -368,6 +372,12 @@ impl TagColumn {
         let value = &tags[map.places[wanted]?];
         if value.is_empty() && !self.is_identity {
             return None;
+        }
+        // Series that follow each other mostly have the same node, rack or model.
+        if let Some(last) = self.codes.last().copied().flatten()
+            && self.values[last as usize] == *value
+        {
+            return Some(last);
         }
         if let Some(code) = self.code_of.get(value) {
             return Some(*code);

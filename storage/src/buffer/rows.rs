@@ -1,7 +1,7 @@
 //! Which rows a scan yields and in which order: by identity, then time, then log order.
 
 use super::generation::{Chunk, LayoutEntry, Newest};
-use super::{Buffered, Keep};
+use super::{Buffered, Keep, TagValues};
 use crate::model::{SeriesId, Timestamp};
 use crate::snapshot::TimeRange;
 use hashbrown::HashMap;
@@ -65,7 +65,13 @@ pub(super) struct SeriesRows {
 }
 
 impl RowOrder {
-    pub(super) fn new(chunks: Vec<Arc<Chunk>>, times: TimeRange, keep: Keep) -> Self {
+    /// Series without one of the tags are left out.
+    pub(super) fn new(
+        chunks: Vec<Arc<Chunk>>,
+        times: TimeRange,
+        keep: Keep,
+        tags: &[TagValues],
+    ) -> Self {
         let chunks: Vec<_> = chunks.into_iter().filter(|chunk| chunk.times.meets(times)).collect();
         let mut starts = Vec::with_capacity(chunks.len());
         let mut start = 0;
@@ -73,8 +79,8 @@ impl RowOrder {
             starts.push(start);
             start += u32::try_from(chunk.blocks.len()).expect("chunks are small");
         }
-        let groups = group_blocks(&chunks, times);
-        let series = series_by_identity(&groups);
+        let groups = group_blocks(&chunks, times, tags);
+        let series = series_by_identity(&groups, tags);
         Self { chunks, starts, groups, series, next: 0, times, keep }
     }
 
@@ -175,11 +181,35 @@ impl Keep {
     }
 }
 
-fn group_blocks(chunks: &[Arc<Chunk>], times: TimeRange) -> Vec<Group> {
+fn has_all(tags: &[TagValues], identity: &[Arc<str>]) -> bool {
+    tags.iter().all(|tag| tag.has(identity))
+}
+
+/// Whether layouts have a series with some tags. A fleet has tens of thousands of layouts and very
+/// many more blocks: each layout is looked at once.
+struct Layouts<'a> {
+    tags: &'a [TagValues],
+    /// By the layout's number.
+    known: HashMap<u32, bool>,
+}
+
+impl Layouts<'_> {
+    fn any(&mut self, entry: &LayoutEntry) -> bool {
+        let mut series = entry.layout.series().iter();
+        let mut any = || series.any(|series| has_all(self.tags, &series.identity));
+        self.tags.is_empty() || *self.known.entry(entry.number).or_insert_with(&mut any)
+    }
+}
+
+fn group_blocks(chunks: &[Arc<Chunk>], times: TimeRange, tags: &[TagValues]) -> Vec<Group> {
+    let mut layouts = Layouts { tags, known: HashMap::new() };
     let mut numbers: HashMap<u32, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     let blocks = chunks.iter().flat_map(|chunk| &chunk.blocks);
     for (number, Buffered { block, entry }) in blocks.enumerate() {
+        if !layouts.any(entry) {
+            continue;
+        }
         if block.has_one_time() && !times.contains(block.time(0)) {
             continue;
         }
@@ -201,9 +231,9 @@ fn group_blocks(chunks: &[Arc<Chunk>], times: TimeRange) -> Vec<Group> {
     groups
 }
 
-/// Every series of every group, by identity. Layouts of whole nodes do not interleave, so putting
+/// Every series with these tags of every group, by identity. Layouts of whole nodes do not interleave, so putting
 /// them in order of their first series leaves the sort (which takes runs as they come) no work.
-fn series_by_identity(groups: &[Group]) -> Vec<(u32, u32)> {
+fn series_by_identity(groups: &[Group], tags: &[TagValues]) -> Vec<(u32, u32)> {
     let identity = |group: u32, series: u32| {
         &groups[group as usize].entry.layout.series()[series as usize].identity
     };
@@ -215,6 +245,7 @@ fn series_by_identity(groups: &[Group]) -> Vec<(u32, u32)> {
         .flat_map(|group| {
             groups[group as usize].entry.by_identity.iter().map(move |series| (group, *series))
         })
+        .filter(|(group, series)| has_all(tags, identity(*group, *series)))
         .collect();
     all.sort_by(|a, b| identity(a.0, a.1).cmp(identity(b.0, b.1)));
     all

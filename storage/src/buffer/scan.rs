@@ -1,10 +1,10 @@
 //! Reads blocks as record batches in key order.
 
-use super::Generation;
 use super::columns::{Column, Ticks};
 use super::fill::Fill;
 use super::generation::Newest;
 use super::rows::{RowAddress, RowOrder, SeriesRows, TickRun};
+use super::{Generation, TagValues};
 use crate::model::TableSchema;
 use crate::snapshot::TimeRange;
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -55,12 +55,13 @@ impl Scan {
         columns: &[usize],
         times: TimeRange,
         keep: Keep,
+        tags: &[TagValues],
     ) -> Self {
         let schema = table.arrow().project(columns).expect("columns of the table's schema");
         let chunks = generations.iter().flat_map(|one| one.chunks().iter().cloned()).collect();
         Self {
             schema: Arc::new(schema),
-            order: RowOrder::new(chunks, times, keep),
+            order: RowOrder::new(chunks, times, keep, tags),
             fill: Fill::new(table, columns),
             rows: SeriesRows::default(),
             taken: 0,

@@ -8,6 +8,35 @@ use crate::snapshot::TimeRange;
 use arrow::array::RecordBatch;
 use std::sync::Arc;
 
+/// An identity tag that must have one of some values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagValues {
+    place: usize,
+    /// Sorted: there may be thousands.
+    values: Vec<Arc<str>>,
+}
+
+impl TagValues {
+    /// `place` is that of the tag in the table's identity.
+    pub fn new(place: usize, mut values: Vec<Arc<str>>) -> Self {
+        values.sort_unstable();
+        values.dedup();
+        Self { place, values }
+    }
+
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    pub fn values(&self) -> &[Arc<str>] {
+        &self.values
+    }
+
+    pub(super) fn has(&self, identity: &[Arc<str>]) -> bool {
+        self.values.binary_search(&identity[self.place]).is_ok()
+    }
+}
+
 /// What a snapshot holds of a table's buffer. It never changes; the memory behind it counts
 /// against the budget until it is dropped.
 #[derive(Clone, Debug)]
@@ -30,6 +59,10 @@ impl BufferSlice {
         others: Arc<[TimeRange]>,
     ) -> Self {
         Self { schema, generations, others }
+    }
+
+    pub fn schema(&self) -> &Arc<TableSchema> {
+        &self.schema
     }
 
     /// An upper bound of the rows: a key written twice counts twice.
@@ -60,14 +93,16 @@ impl BufferSlice {
         buffer_repeats(&self.others, self.times(), late)
     }
 
-    /// The rows within `times`, sorted by identity, then time, one per key (last write per
-    /// field), as batches of the columns that `columns` index in the table's Arrow schema.
+    /// The rows within `times` of series that have all these `tags`, sorted by identity, then
+    /// time, one per key (last write per field), as batches of the columns that `columns` index
+    /// in the table's Arrow schema.
     pub fn scan(
         &self,
         columns: &[usize],
         times: TimeRange,
+        tags: &[TagValues],
     ) -> impl Iterator<Item = RecordBatch> + Send + use<> {
-        Scan::new(self.schema.clone(), &self.generations, columns, times, Keep::All)
+        Scan::new(self.schema.clone(), &self.generations, columns, times, Keep::All, tags)
     }
 
     /// The newest rows of each generation, in log order.

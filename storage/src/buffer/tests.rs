@@ -129,9 +129,13 @@ impl Table {
     }
 
     fn scan(&self, times: TimeRange, keep: Keep) -> Vec<(Key, Row)> {
+        self.scan_of(times, keep, &[])
+    }
+
+    fn scan_of(&self, times: TimeRange, keep: Keep, tags: &[TagValues]) -> Vec<(Key, Row)> {
         let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
-        let scan =
-            Scan::new(schema(), std::slice::from_ref(&self.generation), &columns, times, keep);
+        let generations = std::slice::from_ref(&self.generation);
+        let scan = Scan::new(schema(), generations, &columns, times, keep, tags);
         scan.flat_map(|batch| rows(&batch)).collect()
     }
 
@@ -295,6 +299,18 @@ proptest! {
         let times = TimeRange { first, last: first + span };
         prop_assert_eq!(table.scan(times, Keep::All), table.expected(times));
         prop_assert_eq!(table.scan(TimeRange::ALL, Keep::All), table.expected(TimeRange::ALL));
+        let nodes = ["n9", "n2", "n0", ""];
+        for tags in [vec![(0, &["n1"][..])], vec![(0, &nodes)], vec![(1, &["1"]), (0, &nodes)]] {
+            let has = |(node, gpu, _): &Key| {
+                tags.iter().all(|(place, values)| values.contains(&[&**node, gpu][*place]))
+            };
+            let mut expected = table.expected(times);
+            expected.retain(|(key, _)| has(key));
+            let values = |values: &[&str]| values.iter().map(|value| (*value).into()).collect();
+            let tags: Vec<_> =
+                tags.iter().map(|(place, of)| TagValues::new(*place, values(of))).collect();
+            prop_assert_eq!(table.scan_of(times, Keep::All, &tags), expected);
+        }
         prop_assert_eq!(latest(&table.generation), newest(&table));
     }
 }

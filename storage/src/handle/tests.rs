@@ -57,7 +57,8 @@ async fn send(storage: &Storage, table: &str, seconds: std::ops::RangeInclusive<
 }
 
 fn rows(table: &TableSnapshot) -> u64 {
-    let buffered = table.buffer.scan(&[0], TimeRange::ALL).map(|batch| batch.num_rows() as u64);
+    let buffered =
+        table.buffer.scan(&[0], TimeRange::ALL, &[]).map(|batch| batch.num_rows() as u64);
     table.files.iter().map(|file| file.rows).sum::<u64>() + buffered.sum::<u64>()
 }
 
@@ -365,6 +366,16 @@ async fn limits_are_named_in_their_errors() {
     );
     let error = storage.admit(&other.unwrap()).unwrap_err();
     assert!(error.to_string().contains("limit `columns` is 1"), "{error}");
+    let series = Series { identity: vec!["n0".into(), "0".into()], attributes: vec!["x".into()] };
+    let labelled = Layout::new(
+        "gpu",
+        layout("gpu").identity_tags().to_vec(),
+        vec!["pod".into()],
+        layout("gpu").columns().to_vec(),
+        vec![series],
+    );
+    let error = storage.admit(&labelled.unwrap()).unwrap_err();
+    assert!(error.to_string().contains("2 fields and attributes"), "{error}");
     let more = |nodes: std::ops::Range<u8>| {
         let series = nodes.map(|node| Series {
             identity: vec![format!("n{node}").into(), "0".into()],

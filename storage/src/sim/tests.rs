@@ -1,6 +1,6 @@
 //! Seeds, and what they find.
 //!
-//! `WARPLINE_SEED=x` runs that seed alone, `WARPLINE_SEEDS=n` so many.
+//! `WARPLINE_SEED=x` runs that seed alone, `WARPLINE_SEEDS=n` so many in each of the four tests.
 
 use super::history::run;
 use super::world::Flaw;
@@ -8,8 +8,8 @@ use std::fmt::Write;
 
 /// Lines of a history that a failure shows, where no seed was asked for.
 const SHOWN: usize = 40;
-/// Seeds that a test runs by itself.
-const SEEDS: u64 = 300;
+/// Seeds that a test runs by itself; there are four such tests, so that they run side by side.
+const SEEDS: u64 = 500;
 /// Seeds that have found something, until what is drawn changes: docs/decisions/2026-11-24-simulation.md
 /// says what.
 const KEPT: [u64; 4] = [62, 116, 1_000_139, 1_001_267];
@@ -53,6 +53,16 @@ fn no_history_loses_doubles_or_invents_a_row() {
 #[test]
 fn no_other_history_does() {
     check_all(1_000_000);
+}
+
+#[test]
+fn nor_does_any_of_a_third_set() {
+    check_all(2_000_000);
+}
+
+#[test]
+fn nor_does_any_of_a_fourth_set() {
+    check_all(3_000_000);
 }
 
 #[test]

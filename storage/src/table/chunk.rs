@@ -1,10 +1,11 @@
 //! One field's values in one row group: which encoding suits them, and the pages.
 //!
 //! What suits is found out by trying: a few stretches spread over the rows are encoded and
-//! compressed in each way, and the smallest wins. Every way is one that all readers know;
+//! compressed in each way, and the smallest wins; it is taken for the column's next row groups as
+//! well, since trying is a third of the work. Every way is one that all readers know;
 //! docs/decisions/2026-11-24-encodings.md has the figures.
 
-use super::encodings::{Choice, Dictionary, Values, plain, varint};
+use super::encodings::{Choice, Dictionary, Kind, Values, plain, varint};
 use super::parquet::PAGE_ROWS;
 use crate::snapshot::Level;
 use arrow::array::{Array, AsArray, BooleanBufferBuilder};
@@ -13,6 +14,7 @@ use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
 };
 use bytes::Bytes;
+use hashbrown::HashMap;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
@@ -54,6 +56,18 @@ pub(super) struct ChunkEncoder {
     compression: Compression,
     /// Rows of a page that takes little.
     quiet_rows: usize,
+    /// Row groups that share what was found out for the first of them.
+    sharing: usize,
+    /// By the column's number in the file.
+    chosen: HashMap<usize, Chosen>,
+}
+
+/// What suits a column, and how many row groups have taken it.
+#[derive(Clone, Copy)]
+struct Chosen {
+    kind: Kind,
+    quiet: bool,
+    groups: usize,
 }
 
 /// Compresses pages. Packed bits hardly shrink, whatever the level; bytes do.
@@ -73,25 +87,27 @@ impl Zstd {
 
 impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
-        let (packed, bytes, quiet_rows) = match effort {
-            Effort::Little => (1, 3, PAGE_ROWS),
-            Effort::Much => (3, 6, 4 * PAGE_ROWS),
+        let (packed, bytes, quiet_rows, sharing) = match effort {
+            Effort::Little => (1, 3, PAGE_ROWS, 8),
+            Effort::Much => (3, 6, 4 * PAGE_ROWS, 4),
         };
         let compressor = Zstd { compressor: Compressor::new(packed)?, packed, bytes };
         let compression = Compression::ZSTD(ZstdLevel::try_new(packed)?);
-        Ok(Self { compressor, compression, quiet_rows })
+        Ok(Self { compressor, compression, quiet_rows, sharing, chosen: HashMap::new() })
     }
 
-    /// The column chunk of the rows in `arrays`, one after the other.
+    /// The column chunk of the rows in `arrays`, one after the other, for column `number` of the
+    /// file.
     pub(super) fn encode(
         &mut self,
+        number: usize,
         column: &ColumnDescPtr,
         arrays: &[&dyn Array],
     ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
         let rows: usize = arrays.iter().map(|array| array.len()).sum();
         let present = present(arrays);
         let values = values(arrays, rows);
-        let (choice, quiet) = self.choose(&values)?;
+        let (choice, quiet) = self.choice(number, &values)?;
         let page_rows = match &choice {
             Choice::Runs(one) if one.values.len() == 1 => rows,
             _ if quiet => self.quiet_rows,
@@ -114,8 +130,8 @@ impl ChunkEncoder {
         chunk.close(column, rows, choice.encoding(), self.compression)
     }
 
-    /// The encoding that makes least of a sample, and whether it leaves very little.
-    fn choose(&mut self, values: &Values) -> Result<(Choice, bool), ParquetError> {
+    /// What suits the values, and whether it leaves very little of them.
+    fn choice(&mut self, number: usize, values: &Values) -> Result<(Choice, bool), ParquetError> {
         let raw = values.raw.as_slice();
         let Some(first) = raw.first() else { return Ok((Choice::Plain, true)) };
         if raw.iter().all(|value| value == first)
@@ -123,6 +139,21 @@ impl ChunkEncoder {
         {
             return Ok((Choice::Runs(dictionary.into()), true));
         }
+        if let Some(chosen) = self.chosen.get_mut(&number)
+            && chosen.groups < self.sharing
+            && let Some(choice) = chosen.kind.choice(raw)
+        {
+            chosen.groups += 1;
+            return Ok((choice, chosen.quiet));
+        }
+        let (choice, quiet) = self.choose(values)?;
+        self.chosen.insert(number, Chosen { kind: choice.kind(), quiet, groups: 1 });
+        Ok((choice, quiet))
+    }
+
+    /// The encoding that makes least of a sample, and whether it leaves very little.
+    fn choose(&mut self, values: &Values) -> Result<(Choice, bool), ParquetError> {
+        let raw = values.raw.as_slice();
         let sample = sample(raw);
         let looked_at: usize = sample.iter().map(|stretch| stretch.len()).sum();
         let mut choices = vec![if values.real { Choice::Split } else { Choice::Delta }];

@@ -41,7 +41,46 @@ pub(super) enum Choice {
     Runs(Arc<Dictionary>),
 }
 
+/// A choice without what it keeps of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    Delta,
+    Split,
+    /// With so many values in the dictionary.
+    Bytes(usize),
+    Runs(usize),
+}
+
+impl Kind {
+    /// The choice for other values of the same column; `None` where a dictionary would be much
+    /// larger than it was.
+    pub(super) fn choice(self, values: &[i64]) -> Option<Choice> {
+        let dictionary = |before: usize| {
+            let dictionary = Dictionary::of(values)?;
+            (dictionary.values.len() <= 2 * before).then(|| Arc::new(dictionary))
+        };
+        Some(match self {
+            Self::Plain => Choice::Plain,
+            Self::Delta => Choice::Delta,
+            Self::Split => Choice::Split,
+            Self::Bytes(before) => Choice::Bytes(dictionary(before)?),
+            Self::Runs(before) => Choice::Runs(dictionary(before)?),
+        })
+    }
+}
+
 impl Choice {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Plain => Kind::Plain,
+            Self::Delta => Kind::Delta,
+            Self::Split => Kind::Split,
+            Self::Bytes(dictionary) => Kind::Bytes(dictionary.values.len()),
+            Self::Runs(dictionary) => Kind::Runs(dictionary.values.len()),
+        }
+    }
+
     pub(super) fn encoding(&self) -> Encoding {
         match self {
             Self::Plain => Encoding::PLAIN,
@@ -58,15 +97,12 @@ impl Choice {
             Self::Delta if wide => delta(values, i64::wrapping_sub, u64::MAX, page),
             Self::Delta => delta(values, narrow_step, u64::from(u32::MAX), page),
             Self::Split => split(values, page),
-            Self::Bytes(dictionary) => {
-                let width =
-                    if dictionary.values.len() <= 1 << u8::BITS { u8::BITS } else { u16::BITS };
-                let width = width as usize;
-                page.push(width as u8);
-                packed(&dictionary.indices(values), width, page);
+            Self::Bytes(dictionary) if dictionary.values.len() <= 1 << u8::BITS => {
+                bytes(&dictionary.indices(values, |index| [index as u8]), page);
             }
+            Self::Bytes(dictionary) => bytes(&dictionary.indices(values, u16::to_le_bytes), page),
             Self::Runs(dictionary) => {
-                let indices = dictionary.indices(values);
+                let indices = dictionary.indices(values, u64::from);
                 let most = indices.iter().max().copied().unwrap_or_default();
                 let width = (u64::BITS - most.leading_zeros()).max(1) as usize;
                 page.push(width as u8);
@@ -245,16 +281,29 @@ impl Dictionary {
         Some(Self { values: distinct, lookup: Lookup::Map(map) })
     }
 
-    fn indices(&self, values: &[i64]) -> Vec<u64> {
+    fn indices<T>(&self, values: &[i64], form: impl Fn(u16) -> T) -> Vec<T> {
         let values = values.iter();
         match &self.lookup {
             Lookup::Table { least, indices } => {
-                let index = |value: &i64| u64::from(indices[(value - least) as usize]);
+                let index = |value: &i64| form(indices[(value - least) as usize]);
                 values.map(index).collect()
             }
-            Lookup::Map(map) => values.map(|value| u64::from(map[value])).collect(),
+            Lookup::Map(map) => values.map(|value| form(map[value])).collect(),
         }
     }
+}
+
+/// One run of indices of whole bytes.
+fn bytes<const WIDTH: usize>(indices: &[[u8; WIDTH]], page: &mut Vec<u8>) {
+    page.push((WIDTH * 8) as u8);
+    if indices.is_empty() {
+        return;
+    }
+    let groups = indices.len().div_ceil(8);
+    varint((groups as u64) << 1 | 1, page);
+    let end = page.len() + groups * 8 * WIDTH;
+    page.extend(indices.as_flattened());
+    page.resize(end, 0);
 }
 
 /// Indices as runs where one comes often, else packed.

@@ -133,7 +133,7 @@ impl Growing {
                 writer.close()?.append_to_row_group(&mut group)?;
             } else {
                 let arrays: Vec<&dyn Array> = arrays.map(|array| &**array).collect();
-                let (bytes, close) = self.fields.encode(&parquet[index], &arrays)?;
+                let (bytes, close) = self.fields.encode(index, &parquet[index], &arrays)?;
                 group.append_column(&bytes, close)?;
             }
         }

@@ -12,7 +12,7 @@ fn present_and_absent(server: &TestServer, table: &str, field: &str) -> (usize, 
     let snapshot = server.storage.snapshot();
     let table = snapshot.table(table).unwrap();
     let column = table.schema.arrow().index_of(field).unwrap();
-    let batches = table.buffer.scan(&[column], TimeRange::ALL);
+    let batches = table.buffer.scan(&[column], TimeRange::ALL, &[]);
     batches.fold((0, 0), |(present, absent), batch| {
         let nulls = batch.column(0).null_count();
         (present + batch.num_rows() - nulls, absent + nulls)

@@ -4,11 +4,12 @@ use super::{DAY, SECOND, rows, schema};
 use crate::error::ErrorKind;
 use crate::model::{FieldType, TableSchema};
 use crate::table::chunk::Effort;
+use crate::table::encodings::{Choice, Dictionary};
 use crate::table::files::{Contents, TagRange};
 use crate::table::parquet::encode;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Int32Type, SchemaRef};
+use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Int32Type, Int64Type, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -209,6 +210,71 @@ fn row_groups_are_cut_where_batches_are_not() {
         let rows: Vec<_> =
             metadata(&bytes).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
         assert_eq!(rows, [131_072, 8_928]);
+    }
+}
+
+/// Row groups share what suited the first, while it does.
+#[test]
+fn what_suited_the_rows_before_need_not_suit_the_next() {
+    let made =
+        |nulls: [u64; 3]| SHAPES.map(|shape| shaped(280, 500, &nulls.map(|nulls| (shape, nulls))));
+    let (befores, afters) = (made([0, 1, 8]), made([1, 8, 0]));
+    for (first, (schema, before)) in SHAPES.iter().zip(&befores) {
+        for (next, (_, after)) in SHAPES.iter().zip(&afters) {
+            let halves = [before.slice(0, 131_072), after.slice(131_072, 8_928)];
+            for effort in [Effort::Little, Effort::Much] {
+                check_halves(schema, &halves, effort, (*first, *next));
+            }
+        }
+    }
+}
+
+fn check_halves(
+    schema: &TableSchema,
+    halves: &[RecordBatch],
+    effort: Effort,
+    (first, next): (Shape, Shape),
+) {
+    let all = concat_batches(&schema.arrow(), halves).unwrap();
+    let (bytes, _) = encode(schema, halves.iter().cloned(), effort).unwrap().unwrap();
+    assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all), "{first:?}, {next:?}");
+    let metadata = metadata(&bytes);
+    let encodings =
+        |group| chunk(metadata.row_group(group), "f3_int64").encodings().collect::<Vec<_>>();
+    match (first, next) {
+        (Shape::FewNoisy, Shape::Counter) => {
+            assert!(encodings(0).contains(&Encoding::RLE_DICTIONARY));
+            assert!(encodings(1).contains(&Encoding::DELTA_BINARY_PACKED), "a large dictionary");
+        }
+        (Shape::Counter, Shape::FewNoisy) => {
+            assert_eq!(encodings(0), encodings(1), "what was chosen for the first");
+        }
+        _ => {}
+    }
+}
+
+/// Whole-byte indices: one byte up to 256 values, then two.
+#[test]
+fn dictionaries_of_any_size_come_back() {
+    for distinct in [1_usize, 255, 256, 257, 32_768] {
+        let (schema, batch) = shaped(280, 500, &[(Shape::Constant, 0)]);
+        let value = |row: usize| (row.wrapping_mul(7_919) % distinct) as i64 * 1_000_003;
+        let values: Int64Array = (0..batch.num_rows()).map(|row| Some(value(row))).collect();
+        let mut columns = batch.columns().to_vec();
+        let place = schema.arrow().index_of("f3_int64").unwrap();
+        columns[place] = Arc::new(values);
+        let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+        let raw = batch.column(place).as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(
+            plain(&decoded(&encoded(&schema, vec![batch.clone()]).0, &schema.arrow())),
+            plain(&batch)
+        );
+        let dictionary = Arc::new(Dictionary::of(&raw).unwrap());
+        let mut page = Vec::new();
+        Choice::Bytes(dictionary).write(&raw[..13], true, &mut page);
+        let width = if distinct <= 256 { 1 } else { 2 };
+        assert_eq!(page[0], 8 * width, "{distinct}");
+        assert_eq!(page.len(), 2 + 16 * usize::from(width), "padded to eights");
     }
 }
 
