@@ -117,6 +117,7 @@ fn grow(
         start: at(days.start)?.to_rfc3339(),
         prepare: 0,
         nodes_per_stream: None,
+        cluster: None,
         streams_per_connection: 16,
     };
     let sent = simulator::stream(binary, &server.url(), GPUS, &load)?;

@@ -40,6 +40,11 @@ impl Harness {
         self.root.join("data").join(size).join("blocks")
     }
 
+    /// Requests of a size, made for peers that take them.
+    pub(crate) fn payload(&self, size: &str, file: &str) -> PathBuf {
+        self.root.join("data").join(size).join(file)
+    }
+
     /// Whether a system's store was filled before. Readers of Parquet share one.
     pub(crate) fn has_store(&self, size: &str, system: &str) -> bool {
         let mut files = self.root.join("db").join(size).join(store(system)).read_dir();

@@ -44,13 +44,27 @@ impl Connection {
         content: &str,
         body: &mut Vec<u8>,
     ) -> Result<u16> {
+        self.send(line, &[("Accept", accept)], content.as_bytes(), body)
+    }
+
+    /// The same with any headers and content.
+    pub(crate) fn send(
+        &mut self,
+        line: &str,
+        headers: &[(&str, &str)],
+        content: &[u8],
+        body: &mut Vec<u8>,
+    ) -> Result<u16> {
         let (address, length) = (self.address, content.len());
+        let mut request =
+            format!("{line} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n");
+        for (name, value) in headers {
+            request.extend([name, ": ", value, "\r\n"]);
+        }
+        request.push_str("\r\n");
         // In one piece: a server may answer and close after the first it reads.
-        let request = format!(
-            "{line} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\
-             Content-Length: {length}\r\n\r\n{content}"
-        );
-        self.stream.get_mut().write_all(request.as_bytes())?;
+        let request = [request.as_bytes(), content].concat();
+        self.stream.get_mut().write_all(&request)?;
         let (status, length) = read_head(&mut self.stream)?;
         body.clear();
         match length {

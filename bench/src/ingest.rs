@@ -71,13 +71,17 @@ pub(crate) fn run(options: &IngestOptions) -> Result<Report, Failure> {
         runs.push(measure(&binary, *gpus, options)?);
     }
     let peers = peers::measure(&options.peers)?;
+    let replayed = peers::replayed(&options.peers, &binary, options.dir.as_deref())?;
     let title = format!("Ingest ({machine})");
-    let mut tables = vec![figures_table(title, &runs, &peers)];
+    let all: Vec<&Peer> = replayed.iter().chain(&peers).collect();
+    let mut tables = vec![figures_table(title, &runs, &all)];
     if let Some(ours) = runs.last().filter(|_| !peers.is_empty()) {
         tables.push(ratios_table(ours, &peers));
     }
     tables.push(limits.table("Limits of the machine".to_owned()));
-    let figures = json!({ "machine": machine, "limits": limits, "runs": runs, "peers": peers });
+    let figures = json!({
+        "machine": machine, "limits": limits, "runs": runs, "peers": peers, "replayed": replayed,
+    });
     Ok(Report { tables, figures })
 }
 
@@ -127,7 +131,7 @@ impl Run {
     }
 }
 
-fn figures_table(title: String, runs: &[Run], peers: &[Peer]) -> Table {
+fn figures_table(title: String, runs: &[Run], peers: &[&Peer]) -> Table {
     let header = [
         "system",
         "M values",

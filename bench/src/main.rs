@@ -16,9 +16,11 @@ mod peers;
 mod process;
 mod queries;
 mod recovery;
+mod replay;
 mod report;
 mod server;
 mod simulator;
+mod streams;
 mod sustain;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,7 @@ Examples:
   warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench growth --days 1,7,30
   warpline-bench recovery --seconds 10,60,300
+  warpline-bench streams --streams 27750 --per-connection 1000,2
   warpline-bench sustain --gpus 222000 --duration 30m
   warpline-bench open --files 10000,100000
   warpline-bench kernel --python venv/bin/python
@@ -67,6 +70,7 @@ enum Command {
     Open(open::OpenOptions),
     Queries(Box<queries::QueryOptions>),
     Recovery(recovery::RecoveryOptions),
+    Streams(streams::StreamsOptions),
     Sustain(sustain::SustainOptions),
 }
 
@@ -92,6 +96,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Open(options) => open::run(options)?,
         Command::Queries(options) => queries::run(options)?,
         Command::Recovery(options) => recovery::run(options)?,
+        Command::Streams(options) => streams::run(options)?,
         Command::Sustain(options) => sustain::run(options)?,
     };
     for table in &report.tables {

@@ -2,8 +2,9 @@
 
 use crate::Failure;
 use crate::harness::Harness;
+use crate::replay::{self, Protocol};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PeerOptions {
@@ -24,6 +25,10 @@ pub(crate) struct PeerOptions {
         requires = "peers"
     )]
     systems: Vec<String>,
+
+    /// Protocols of which the peers' own requests are sent to Warpline as well
+    #[arg(long, value_name = "PROTOCOLS", value_delimiter = ',', requires = "peers")]
+    replay: Vec<Protocol>,
 }
 
 /// A peer's ingest as the harness tells it.
@@ -38,12 +43,12 @@ pub(crate) struct Peer {
 /// Seconds, bytes and samples; `opt_` is the merging that the harness asks for afterwards.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Ingest {
-    wall: f64,
-    cpu: f64,
-    opt_cpu: f64,
-    rss: f64,
-    disk: f64,
-    samples: f64,
+    pub(crate) wall: f64,
+    pub(crate) cpu: f64,
+    pub(crate) opt_cpu: f64,
+    pub(crate) rss: f64,
+    pub(crate) disk: f64,
+    pub(crate) samples: f64,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +88,19 @@ pub(crate) fn measure(options: &PeerOptions) -> Result<Vec<Peer>, Failure> {
     let Some(folder) = &options.peers else { return Ok(Vec::new()) };
     let harness = Harness::at(folder)?;
     options.systems.iter().map(|system| one(&harness, &options.peer_size, system)).collect()
+}
+
+/// Measures our own server with what was sent to its peers.
+pub(crate) fn replayed(
+    options: &PeerOptions,
+    binary: &Path,
+    dir: Option<&Path>,
+) -> Result<Vec<Peer>, Failure> {
+    let Some(folder) = &options.peers else { return Ok(Vec::new()) };
+    let harness = Harness::at(folder)?;
+    let one =
+        |protocol: &Protocol| replay::measure(binary, dir, &harness, &options.peer_size, *protocol);
+    options.replay.iter().map(one).collect()
 }
 
 fn one(harness: &Harness, size: &str, system: &str) -> Result<Peer, Failure> {

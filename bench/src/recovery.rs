@@ -91,6 +91,7 @@ fn measure(binary: &Path, seconds: u64, options: &RecoveryOptions) -> Result<Rec
         start: "2026-11-20T00:00:00Z".to_owned(),
         prepare: 4,
         nodes_per_stream: None,
+        cluster: None,
         streams_per_connection: 16,
     };
     let sent = simulator::stream(binary, &server.url(), options.gpus, &load)?;

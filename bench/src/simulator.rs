@@ -35,6 +35,10 @@ pub(crate) struct Load {
     #[arg(long, value_name = "K")]
     pub(crate) nodes_per_stream: Option<u64>,
 
+    /// Name of the fleet's cluster
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+
     /// Producers that share a connection
     #[arg(long, value_name = "C", default_value_t = 16)]
     pub(crate) streams_per_connection: usize,
@@ -79,6 +83,9 @@ pub(crate) fn start(
     }
     if let Some(nodes) = load.nodes_per_stream {
         command.args(["--nodes-per-stream", &nodes.to_string()]);
+    }
+    if let Some(cluster) = &load.cluster {
+        command.args(["--cluster", cluster]);
     }
     let child = command
         .args(["--server", server, "--gpus", &gpus.to_string()])

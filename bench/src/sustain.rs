@@ -4,13 +4,15 @@
 //! server comes to rest, and what is left to merge is merged. Only then is the cost of a value known.
 
 use crate::Failure;
+use crate::http::Connection;
 use crate::limits;
 use crate::process;
 use crate::report::{MIB, Machine, Report, Table, known, number};
 use crate::server::{self, Compacted, Server, Setting};
-use crate::simulator::{self, Acknowledged, Load};
+use crate::simulator::{self, Acknowledged, Load, Sender};
 use serde::Serialize;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,6 +21,10 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_millis(500);
 /// Rows of the table that shows the run.
 const STRETCHES: usize = 10;
+/// The cluster of the single node beside the fleet.
+const NEIGHBOUR: &str = "beside";
+const QUESTION_PATIENCE: Duration = Duration::from_mins(1);
+const OK: u16 = 200;
 
 /// Hold a load for a while: rate, CPU, memory, acknowledgements, and the cost until all is merged.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,6 +74,8 @@ struct Look {
     log_mib: f64,
     flush_files: f64,
     merge_lag: f64,
+    /// How long a dashboard's question took, where it was answered.
+    question_ms: Option<f64>,
 }
 
 /// CPU seconds of the server, each until all before it had happened.
@@ -83,6 +91,8 @@ struct Cost {
 #[derive(Debug, Serialize)]
 struct Held {
     sent: Acknowledged,
+    /// What a single node beside the fleet met.
+    neighbour: Acknowledged,
     looks: Vec<Look>,
     cost: Cost,
     peak_mib: f64,
@@ -107,11 +117,14 @@ fn hold(options: &SustainOptions) -> Result<Held, Failure> {
     let binary = server::binary(options.binary.as_deref())?;
     let mut server = Server::start(&binary, options.dir.as_deref(), options.settings.clone())?;
     let before = server.cpu_seconds()?;
-    let (sent, looks) = stream(&binary, &server, options)?;
+    let (sent, neighbour, looks) = stream(&binary, &server, options)?;
     let durable = server.cpu_seconds()? - before;
     let counters = server.wait_until_flushed()?;
-    if counters.rows != sent.rows {
-        return Err(format!("{} rows were acknowledged, {} taken", sent.rows, counters.rows).into());
+    let acknowledged = sent.rows + neighbour.rows;
+    if counters.rows != acknowledged {
+        return Err(
+            format!("{acknowledged} rows were acknowledged, {} taken", counters.rows).into()
+        );
     }
     let stored = server.cpu_seconds()? - before;
     server.wait_until_settled()?;
@@ -119,15 +132,15 @@ fn hold(options: &SustainOptions) -> Result<Held, Failure> {
     let peak_mib = server.memory()?.peak as f64 / MIB;
     let compacted = server.compact()?;
     let cost = Cost { durable, stored, rest, merged: rest + compacted.cpu };
-    Ok(Held { sent, looks, cost, peak_mib, bytes: server.parquet()?.bytes, compacted })
+    Ok(Held { sent, neighbour, looks, cost, peak_mib, bytes: server.parquet()?.bytes, compacted })
 }
 
-/// Streams the fleet to its end, and looks at both sides meanwhile.
+/// Streams the fleet and a node beside it to their ends, and looks at all sides meanwhile.
 fn stream(
     binary: &Path,
     server: &Server,
     options: &SustainOptions,
-) -> Result<(Acknowledged, Vec<Look>), Failure> {
+) -> Result<(Acknowledged, Acknowledged, Vec<Look>), Failure> {
     let load = Load {
         interval: "1s".to_owned(),
         duration: options.duration.clone(),
@@ -136,22 +149,72 @@ fn stream(
         start: String::new(),
         prepare: options.prepare,
         nodes_per_stream: options.nodes_per_stream,
+        cluster: None,
         streams_per_connection: options.streams_per_connection,
     };
     let mut sender = simulator::start(binary, &server.url(), options.gpus, &load)?;
+    wait_for_rows(server, &mut sender)?;
+    let alone = Load { cluster: Some(NEIGHBOUR.to_owned()), prepare: 0, ..load };
+    let neighbour = simulator::start(binary, &server.url(), 8, &alone)?;
+    let mut questions = Questions::of(server);
     let (begun, before) = (Instant::now(), server.cpu_seconds()?);
     let mut looks = Vec::new();
     while sender.is_running()? {
         // The sender's figures are gone once it has ended.
         if let Ok(sender_cpu) = process::cpu_seconds(sender.id()) {
-            looks.push(look(server, begun, before, sender_cpu)?);
+            let question_ms = questions.ask();
+            looks.push(look(server, begun, before, sender_cpu, question_ms)?);
         }
         sleep(LOOK);
     }
-    Ok((sender.finish()?, looks))
+    Ok((sender.finish()?, neighbour.finish()?, looks))
 }
 
-fn look(server: &Server, begun: Instant, before: f64, sender_cpu: f64) -> Result<Look, Failure> {
+/// The sender makes its frames before it sends the first.
+fn wait_for_rows(server: &Server, sender: &mut Sender) -> Result<(), Failure> {
+    while server.counters()?.rows == 0 && sender.is_running()? {
+        sleep(LOOK);
+    }
+    Ok(())
+}
+
+/// A dashboard's question over the newest minutes of the node beside the fleet.
+struct Questions {
+    server: SocketAddr,
+    connection: Option<Connection>,
+    answer: Vec<u8>,
+}
+
+impl Questions {
+    fn of(server: &Server) -> Self {
+        Self { server: server.address(), connection: None, answer: Vec::new() }
+    }
+
+    /// The milliseconds of an answer; `None` where there was none.
+    fn ask(&mut self) -> Option<f64> {
+        let question = format!(
+            "SELECT date_bin('10 seconds', time) AS t, gpu, avg(power_usage), max(gpu_util) \
+             FROM gpu WHERE cluster = '{NEIGHBOUR}' AND time > now() - interval '5 minutes' \
+             GROUP BY t, gpu ORDER BY t, gpu"
+        );
+        let begun = Instant::now();
+        let known = self.connection.take();
+        let open = || Connection::open(self.server, QUESTION_PATIENCE).ok();
+        let mut connection = known.or_else(open)?;
+        let status =
+            connection.request("POST /sql", "text/csv", &question, &mut self.answer).ok()?;
+        self.connection = Some(connection);
+        (status == OK).then(|| begun.elapsed().as_secs_f64() * 1e3)
+    }
+}
+
+fn look(
+    server: &Server,
+    begun: Instant,
+    before: f64,
+    sender_cpu: f64,
+    question_ms: Option<f64>,
+) -> Result<Look, Failure> {
     let page = server.page()?;
     let sample = |name: &str| server::sample(&page, name);
     Ok(Look {
@@ -164,11 +227,12 @@ fn look(server: &Server, begun: Instant, before: f64, sender_cpu: f64) -> Result
         log_mib: sample("warpline_log_bytes")? / MIB,
         flush_files: sample("warpline_level_files{level=\"flush\"}")?,
         merge_lag: sample("warpline_merge_lag_seconds")?,
+        question_ms,
     })
 }
 
 fn summary(title: String, gpus: u32, held: &Held) -> Table {
-    let Held { sent, looks, cost, .. } = held;
+    let Held { sent, neighbour, looks, cost, .. } = held;
     let values = sent.values as f64;
     let per_million = |cpu: f64| number(cpu / values * 1e6);
     let sender = looks.last().map_or(0.0, |look| look.sender_cpu);
@@ -178,6 +242,17 @@ fn summary(title: String, gpus: u32, held: &Held) -> Table {
     row("M values taken a second", number(values / sent.seconds / 1e6));
     row("acknowledgement p50 ms", known(sent.latency_p50));
     row("acknowledgement p99 ms", known(sent.latency_p99));
+    row("of a single node beside them, p50 ms", known(neighbour.latency_p50));
+    row("its p99 ms", known(neighbour.latency_p99));
+    let mut questions: Vec<f64> = looks.iter().filter_map(|look| look.question_ms).collect();
+    questions.sort_by(f64::total_cmp);
+    let at = |share: f64| questions.get((questions.len() as f64 * share) as usize).copied();
+    row("its panel of 5 minutes by 10 s, p50 ms", known(at(0.5)));
+    row("its p99 ms", known(at(0.99)));
+    row(
+        "panels not answered, of all",
+        format!("{} of {}", looks.len() - questions.len(), looks.len()),
+    );
     row("server CPU s/M until durable, with what ran beside it", per_million(cost.durable));
     row("until stored", per_million(cost.stored));
     row("until at rest, with rollups", per_million(cost.rest));
