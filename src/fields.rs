@@ -134,10 +134,11 @@ mod tests {
     #[test]
     fn a_table_shows_the_column_first() {
         let want = "\
-column      unit  kind   type    id   names
-xid_errors        enum   int32   230  DCGM_FI_DEV_XID_ERROR DCGM_FI_DEV_XID_ERRORS
-                  gauge  metric       DCGM_EXP_XID_ERRORS_COUNT
-(2 fields)
+column            unit    kind     type    id   names
+xid_errors                enum     int32   230  DCGM_FI_DEV_XID_ERROR DCGM_FI_DEV_XID_ERRORS
+xid_errors_total  errors  counter  int64        WARPLINE_XID_ERRORS_TOTAL
+                          gauge    metric       DCGM_EXP_XID_ERRORS_COUNT
+(3 fields)
 ";
         assert_eq!(written(write_table), want);
     }
@@ -162,7 +163,8 @@ xid_errors        enum   int32   230  DCGM_FI_DEV_XID_ERROR DCGM_FI_DEV_XID_ERRO
         let all: serde_json::Value = serde_json::from_str(&written(write_json)).expect("JSON");
         assert_eq!(all[0]["column"], "xid_errors");
         assert_eq!(all[0]["names"][1], "DCGM_FI_DEV_XID_ERRORS");
-        assert_eq!(all[1]["column"], serde_json::Value::Null);
+        assert_eq!(all[1]["column"], "xid_errors_total");
+        assert_eq!(all[2]["column"], serde_json::Value::Null);
     }
 
     #[test]

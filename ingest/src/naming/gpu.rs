@@ -2,7 +2,7 @@
 //! known series names nothing.
 
 use super::place::{AboutGpu, Attributes};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use warpline_storage::model::Column;
@@ -16,6 +16,21 @@ pub(crate) struct GpuCell {
     pub(crate) gpu: u32,
     pub(crate) column: u32,
     pub(crate) attributes: u32,
+}
+
+/// Sets of labels that the samples of one GPU may carry in one request.
+pub(crate) const MAX_SETS: usize = 256;
+
+/// Adds a set of labels to those that a GPU carries; an error where they are too many.
+pub(crate) fn carry(carried: &mut Vec<u32>, set: u32) -> Result<(), String> {
+    if carried.contains(&set) {
+        return Ok(());
+    }
+    if carried.len() == MAX_SETS {
+        return Err(format!("a GPU comes with more than {MAX_SETS} sets of labels at once"));
+    }
+    carried.push(set);
+    Ok(())
 }
 
 #[derive(Debug, Default)]
@@ -44,31 +59,32 @@ impl GpuNames {
 
     /// One GPU's attributes: of two series that differ in a label, the first stays.
     pub(crate) fn merge(&self, carried: &[u32]) -> Attributes {
-        let mut merged = Attributes::new();
-        for (name, value) in carried.iter().flat_map(|set| &self.attributes.all[*set as usize]) {
-            if !merged.iter().any(|(known, _)| known == name) {
-                merged.push((name.clone(), value.clone()));
-            }
-        }
-        merged
+        let all = carried.iter().flat_map(|set| &self.attributes.all[*set as usize]);
+        let mut seen = HashSet::new();
+        all.filter(|(name, _)| seen.insert(name)).cloned().collect()
     }
 }
 
-/// Columns by number. The first type that a name comes with stays.
+/// Columns by number. Names differ by more than case; the first spelling and type of one stays.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
     all: Vec<Column>,
-    numbers: HashMap<Arc<str>, u32>,
+    /// By name in lower case.
+    numbers: HashMap<String, u32>,
 }
 
 impl Columns {
     pub(crate) fn number(&mut self, column: Column) -> u32 {
         let next = self.all.len() as u32;
-        let number = *self.numbers.entry(column.name.clone()).or_insert(next);
+        let number = *self.numbers.entry(column.name.to_ascii_lowercase()).or_insert(next);
         if number == next {
             self.all.push(column);
         }
         number
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(&name.to_ascii_lowercase()).copied()
     }
 
     pub(crate) fn all(&self) -> &[Column] {
