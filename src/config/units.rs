@@ -76,7 +76,11 @@ impl FromStr for Keep {
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let (number, unit) =
         units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))?;
-    let number: f64 = number.trim().parse().ok()?;
+    let number = number.trim();
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(unit);
+    }
+    let number: f64 = number.parse().ok()?;
     let all = number * unit as f64;
     (all >= 0.0 && all < u64::MAX as f64).then_some(all.round() as u64)
 }
@@ -175,6 +179,21 @@ mod tests {
         assert_eq!(ByteSize(3 << 29).to_string(), "1536MiB");
         assert!("12 parsecs".parse::<ByteSize>().is_err());
         assert!("-1MiB".parse::<ByteSize>().is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived_and_what_is_read_is_written(
+            text in "([0-9.eE+-]{0,24}|inf|NaN)[ ]?(TiB|GiB|MB|B|ms|d|m|s)?|.{0,8}",
+        ) {
+            if let Ok(size) = text.parse::<ByteSize>() {
+                proptest::prop_assert_eq!(size.to_string().parse(), Ok(size));
+            }
+            if let Ok(span) = text.parse::<Span>() {
+                proptest::prop_assert_eq!(span.to_string().parse(), Ok(span));
+            }
+            drop(text.parse::<Keep>());
+        }
     }
 
     #[test]

@@ -95,9 +95,10 @@ impl Source {
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders: Vec<PathBuf> =
-        ["src", "tests", "kernel", "storage", "ingest", "query", "bench"]
+        ["src", "tests", "kernel", "storage", "ingest", "query", "bench", "fuzz/src"]
             .map(|folder| root().join(folder))
             .into();
+    folders.push(root().join("fuzz/fuzz_targets"));
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the house") {
             let path = entry.expect("an entry").path();
@@ -159,18 +160,39 @@ fn heavy_crates_have_one_owner() {
 
 #[test]
 fn one_version_of_what_types_come_from() {
-    let text = std::fs::read_to_string(root().join("Cargo.lock")).expect("a lock file");
-    let lock: toml::Table = toml::from_str(&text).expect("a lock file in TOML");
-    let packages = lock["package"].as_array().expect("packages");
-    let versions = |name: &str| {
-        packages.iter().filter(|package| package["name"].as_str() == Some(name)).count()
-    };
+    let locked = locked("Cargo.lock");
+    let versions = |name: &str| locked.get(name).map_or(0, BTreeSet::len);
     let broken: Vec<String> = SINGLE
         .iter()
         .filter(|name| versions(name) != 1)
         .map(|name| format!("{name}: {} versions", versions(name)))
         .collect();
     none("Cargo.lock should have one version of each", &broken);
+}
+
+/// What is fuzzed is what is shipped: the lock file of `fuzz/` has no version of its own of a crate
+/// that is in ours.
+#[test]
+fn fuzz_targets_have_our_versions() {
+    let [ours, theirs] = ["Cargo.lock", "fuzz/Cargo.lock"].map(locked);
+    let broken: Vec<String> = theirs
+        .iter()
+        .filter(|(name, versions)| ours.get(*name).is_some_and(|ours| !versions.is_subset(ours)))
+        .map(|(name, versions)| format!("{name}: {versions:?}"))
+        .collect();
+    none("versions of fuzz/Cargo.lock (copy Cargo.lock over it and build fuzz)", &broken);
+}
+
+/// The versions of each crate in a lock file.
+fn locked(path: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(root().join(path)).expect("a lock file");
+    let lock: toml::Table = toml::from_str(&text).expect("a lock file in TOML");
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lock["package"].as_array().expect("packages") {
+        let text = |key: &str| package[key].as_str().expect("a text").to_owned();
+        versions.entry(text("name")).or_default().insert(text("version"));
+    }
+    versions
 }
 
 #[test]

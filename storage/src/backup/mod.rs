@@ -12,6 +12,8 @@
 //! A table's log is copied as it is, from its newest checkpoint on: versions are told in the tags
 //! of files and in the marks of rollups, so a copy must keep them.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod make;
 mod manifest;
 mod restore;

@@ -37,7 +37,7 @@ pub struct StorageOptions {
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub tables: usize,
-    /// Fields of one table.
+    /// Fields and attributes of one table.
     pub columns: usize,
     /// Series of all tables together; one costs about 200 bytes of memory.
     pub series: usize,

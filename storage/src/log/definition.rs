@@ -52,7 +52,9 @@ impl Shape {
     pub(super) fn layout(&self, series: &[u8]) -> Result<Layout, Malformed> {
         let mut cursor = Cursor::new(series);
         let count = cursor.u32()? as usize;
-        if count.saturating_mul(self.tags()).saturating_mul(2) > cursor.rest().len() {
+        // Each series tells each tag in two bytes or more.
+        let least = self.tags().max(1) * 2;
+        if count.saturating_mul(least) > cursor.rest().len() {
             return Err(Malformed("the layout has fewer series than it says"));
         }
         let mut all: Vec<Series> = Vec::with_capacity(count);

@@ -12,8 +12,10 @@ pub(super) const HEADER_BYTES: usize = 44;
 pub(super) const RECORD_HEADER_BYTES: usize = 9;
 /// Checksum and length come on top. What is larger is refused before it is staged.
 pub(super) const MAX_RECORD_BYTES: usize = u32::MAX as usize - 64;
+/// The highest position: tables keep positions in 63 bits.
+pub(super) const MAX_POSITION: Position = Position::MAX / 2;
 pub(super) const MARK_BYTES: usize = RECORD_HEADER_BYTES + 20;
-const MAGIC: [u8; 8] = *b"WARPLOG\n";
+pub(super) const MAGIC: [u8; 8] = *b"WARPLOG\n";
 
 /// Why bytes are not what the log writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,9 @@ impl Header {
         let sum = cursor.u32()?;
         if version == 0 || sum != crc32c::crc32c(&bytes[..HEADER_BYTES - 4]) {
             return Err(Malformed("the header's checksum does not match").into());
+        }
+        if first > MAX_POSITION + 1 {
+            return Err(Malformed("the first position is higher than positions go").into());
         }
         Ok(Self { incarnation, first })
     }

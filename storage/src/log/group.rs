@@ -3,7 +3,8 @@
 //! Promises: a group is one buffer, written once; its entries' blocks are slices of that buffer.
 
 use super::format::{
-    Cursor, Kind, MARK_BYTES, Malformed, Mark, RECORD_HEADER_BYTES, append_name, append_record,
+    Cursor, Kind, MARK_BYTES, MAX_POSITION, Malformed, Mark, RECORD_HEADER_BYTES, append_name,
+    append_record,
 };
 use super::layouts::LayoutTable;
 use super::producers::Producers;
@@ -137,7 +138,10 @@ impl Replay {
         if position != self.next {
             return Err(Malformed("the batch has not the next position"));
         }
-        self.next = position.checked_add(1).ok_or(Malformed("positions have run out"))?;
+        if position > MAX_POSITION {
+            return Err(Malformed("the position is higher than positions go"));
+        }
+        self.next = position + 1;
         let sequence = cursor.u64()?;
         let producer = self.producers.replay(cursor.name()?, sequence)?;
         let blocks = (0..cursor.u32()?).map(|_| self.block(&mut cursor, bytes));

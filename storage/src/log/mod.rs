@@ -15,6 +15,8 @@ mod definition;
 mod disk;
 mod folder;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod group;
 mod inspect;
 mod layouts;
@@ -97,6 +99,10 @@ impl Log {
     pub(crate) fn stage(&mut self, batch: Batch) -> Result<Option<Position>, StorageError> {
         self.check_usable()?;
         self.check_size(&batch)?;
+        if self.next > format::MAX_POSITION {
+            let what = "the write-ahead log has no positions left and takes nothing more";
+            return Err(StorageError::new(ErrorKind::Closed, what));
+        }
         if !self.producers.stage(&batch.producer, batch.sequence) {
             return Ok(None);
         }

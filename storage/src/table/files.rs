@@ -21,6 +21,8 @@ const VERSION: &str = "warpline.version";
 const LEVEL: &str = "warpline.level";
 const CHECKSUM: &str = "warpline.crc32c";
 
+/// No file has as many bytes or rows: what is said to cannot be added up.
+const MAX_COUNT: u64 = 1 << 48;
 /// Longer tag values are left out of the statistics.
 const MAX_STATISTIC_BYTES: usize = 64;
 
@@ -236,7 +238,7 @@ pub(super) fn in_store(table: &str, path: &str) -> Result<Path, StorageError> {
 pub(super) fn data_file(
     table: &str,
     path: &str,
-    bytes: u64,
+    size: i64,
     date: &str,
     statistics: Option<&str>,
     tags: &HashMap<String, Option<String>>,
@@ -267,14 +269,19 @@ pub(super) fn data_file(
     let is_ours = tag(KIND).is_some();
     let day = day(date);
     let last = time("maxValues").map(|last| if is_ours { last } else { within_millisecond(last) });
+    let first = time("minValues").unwrap_or(last.unwrap_or(day.first).min(day.first));
+    let last = last.unwrap_or(day.last.max(first));
+    if first > last {
+        return Err(broken("statistics"));
+    }
+    let count = |count: Option<u64>, what| {
+        count.filter(|count| *count < MAX_COUNT).ok_or_else(|| broken(what))
+    };
     Ok(DataFile {
         path: in_store(table, path)?,
-        bytes,
-        rows: statistics["numRecords"].as_u64().ok_or_else(|| broken("numRecords"))?,
-        times: TimeRange {
-            first: time("minValues").unwrap_or(day.first),
-            last: last.unwrap_or(day.last),
-        },
+        bytes: count(size.try_into().ok(), "size")?,
+        rows: count(statistics["numRecords"].as_u64(), "numRecords")?,
+        times: TimeRange { first, last },
         order: FileOrder { version, kind },
         writer,
         kind,

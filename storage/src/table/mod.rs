@@ -29,6 +29,8 @@ pub(crate) mod simulated;
 mod tests;
 mod writer;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use delta::fuzzing;
 pub(crate) use files::{FileAbout, Listed, WrittenFile};
 pub(crate) use handle::Table;
 pub(crate) use log::Mark;

@@ -3,7 +3,7 @@
 use crate::error::StorageError;
 use crate::model::{Field, FieldType, SchemaConflict, TableSchema};
 use deltalake::kernel::{DataType, PrimitiveType, StructField, StructType};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub(super) const PARTITION: &str = "date";
@@ -49,6 +49,7 @@ pub(super) fn table_schema(
     check_format(table, properties)?;
     let identity = role(table, IDENTITY, properties)?;
     let attributes = role(table, ATTRIBUTES, properties)?;
+    check_tags(table, columns, identity.iter().chain(&attributes))?;
     let is_tag = |name: &str| identity.iter().chain(&attributes).any(|tag| &**tag == name);
     let mut fields = Vec::new();
     for column in columns.fields() {
@@ -156,6 +157,26 @@ fn role(
         StorageError::corrupt(format!("table {table}: {property} is {text:?}: {error}"))
     })?;
     Ok(names.into_iter().map(Arc::from).collect())
+}
+
+/// Each tag is a column of texts, and has one role.
+fn check_tags<'a>(
+    table: &str,
+    columns: &StructType,
+    tags: impl Iterator<Item = &'a Arc<str>>,
+) -> Result<(), StorageError> {
+    let mut seen = HashSet::new();
+    for tag in tags {
+        let column = columns.field(&**tag);
+        let text = column.is_some_and(|column| *column.data_type() == DataType::STRING);
+        if !text || !seen.insert(tag) {
+            return Err(StorageError::corrupt(format!(
+                "table {table}: its properties say that {tag:?} is a tag, where it is no column of \
+                 texts or is named twice"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn names(names: &[Arc<str>]) -> String {

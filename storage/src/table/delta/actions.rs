@@ -99,5 +99,5 @@ pub(super) fn file_of(table: &str, add: &Add) -> Result<DataFile, StorageError> 
     let tags = add.tags.as_ref().unwrap_or(&none);
     let date = add.partition_values.get(PARTITION).and_then(Option::as_deref);
     let date = date.unwrap_or_default();
-    data_file(table, &add.path, add.size as u64, date, add.stats.as_deref(), tags)
+    data_file(table, &add.path, add.size, date, add.stats.as_deref(), tags)
 }

@@ -8,6 +8,8 @@
 
 mod actions;
 mod checkpoint;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 
 use super::files::{Listed, text_time};

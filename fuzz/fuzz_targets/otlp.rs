@@ -1,0 +1,11 @@
+//! OpenTelemetry metrics.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use warpline_fuzz::{bounded, with_store};
+use warpline_ingest::fuzzing::otlp;
+
+fuzz_target!(|input: &[u8]| {
+    with_store(|store| drop(bounded(input, |input| otlp(input, store))));
+});
