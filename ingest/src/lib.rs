@@ -4,6 +4,8 @@ pub mod client;
 pub mod convert;
 pub mod dictionary;
 pub mod exposition;
+mod flight;
+mod forgetting;
 pub mod frame;
 pub mod labels;
 pub mod line_protocol;

@@ -70,9 +70,21 @@ impl Refused {
     pub fn add(&mut self, reason: Reason, count: u64, example: impl FnOnce() -> String) {
         self.counts[reason as usize] += count;
         if self.examples.len() < MAX_EXAMPLES && count > 0 {
-            let example = shortened(example());
+            let example = shortened(example(), EXAMPLE_BYTES);
             if !self.examples.contains(&example) {
                 self.examples.push(example);
+            }
+        }
+    }
+
+    /// Adds what of another request was not taken.
+    pub fn merge(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        for example in &other.examples {
+            if self.wants_examples() && !self.examples.contains(example) {
+                self.examples.push(example.clone());
             }
         }
     }
@@ -95,9 +107,10 @@ impl Refused {
     }
 }
 
-fn shortened(mut text: String) -> String {
-    if text.len() > EXAMPLE_BYTES {
-        let end = (0..=EXAMPLE_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+/// The text, cut to about so many bytes.
+pub(crate) fn shortened(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let end = (0..=bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);
         text.push_str("...");
     }

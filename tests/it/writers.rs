@@ -242,3 +242,37 @@ async fn opentelemetrys_sdk_writes() {
     let gpus = "SELECT DISTINCT cluster, node, gpu, uuid, gpu_temp FROM gpu";
     assert_eq!(server.sql(gpus), [["", "h7", "3", "GPU-3", "41"]]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pyarrows_flight_client_writes() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("data"), &[]).await;
+    check(&python, "flight_write.py", vec![server.url().to_string()]).await;
+    let gpus = "SELECT cluster, node, gpu, uuid, power_usage, gpu_temp, my_score, \
+                (extract(epoch from time) * 1000)::bigint % 1000 FROM gpu ORDER BY gpu, time DESC";
+    let row = |gpu, uuid, power, temperature, score| {
+        ["c1", "n1", gpu, uuid, power, temperature, score, "250"].map(str::to_owned)
+    };
+    assert_eq!(
+        server.sql(gpus),
+        [
+            row("0", "GPU-a", "113.611", "30", "0.5"),
+            row("0", "GPU-a", "699.123", "30", "0.5"),
+            row("0", "GPU-a", "0.5", "30", "0.5"),
+            row("1", "GPU-b", "68.347", "41", "1.5"),
+            row("1", "GPU-b", "", "41", "1.5"),
+            row("1", "GPU-b", "70.0", "41", "1.5"),
+        ]
+    );
+    let cooling = "SELECT rack, pump, model, flow, running FROM cooling ORDER BY rack, pump";
+    assert_eq!(
+        server.sql(cooling),
+        [["r1", "1", "m", "12.5", "1"], ["r2", "1", "m", "13.125", "0"], ["r2", "2", "", "", ""]],
+        "written twice, there once"
+    );
+    let sum = "SELECT count(*), min(load), max(load), sum(load), count(DISTINCT host) FROM many";
+    assert_eq!(server.sql(sum), [["10000", "0", "9999", "49995000", "7"]]);
+    assert_eq!(server.sql("SELECT host, load FROM partly"), [["a", "1.5"]]);
+    assert_eq!(server.metric("warpline_write_requests_total{protocol=\"flight\"}").await, 106);
+}

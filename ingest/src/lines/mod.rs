@@ -9,16 +9,16 @@
 //! A series is known by its text, as [`crate::register`] knows one by its labels, and forgotten by
 //! the same rule.
 
-mod names;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use crate::forgetting::{Forgetting, too_many};
 use crate::line_protocol::{FieldValue, Malformed, Point, Points};
+use crate::naming::cleaned;
 use crate::refused::{Reason, Refused};
-use crate::register::{MAX_KEY_BYTES, REMEMBERED, SPARE, too_long};
+use crate::register::{MAX_KEY_BYTES, too_long};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
-use names::cleaned;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
@@ -80,13 +80,11 @@ struct Known {
 /// All tables that were written to by lines.
 #[derive(Debug)]
 pub(crate) struct LineRegister {
-    limit: usize,
+    forgetting: Forgetting,
     known: HashTable<Known>,
     hasher: DefaultHashBuilder,
     tables: Vec<LineTable>,
     by_name: HashMap<Arc<str>, u32>,
-    count_at: usize,
-    minute: u32,
 }
 
 /// Measurements that are known at a time; past them all are forgotten within a minute.
@@ -104,13 +102,11 @@ pub(crate) struct Times {
 impl LineRegister {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            limit,
+            forgetting: Forgetting::new(limit),
             known: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             tables: Vec::new(),
             by_name: HashMap::new(),
-            count_at: SPARE,
-            minute: 0,
         }
     }
 
@@ -154,20 +150,14 @@ impl LineRegister {
     }
 
     fn begin(&mut self, minute: u32) {
-        let turned = std::mem::replace(&mut self.minute, minute) != minute;
-        let full = (self.known.len() >= self.limit || self.tables.len() >= MAX_TABLES) && turned;
-        if !full && self.known.len() < self.count_at {
-            return;
-        }
-        let since = minute.saturating_sub((REMEMBERED.as_secs() / 60) as u32);
-        let lately = self.known.iter().filter(|known| known.seen >= since).count();
-        let idle = self.known.len() > 2 * lately + SPARE;
-        if (full && lately < self.known.len()) || idle || self.tables.len() >= MAX_TABLES {
+        let crowded = self.tables.len() >= MAX_TABLES && minute != self.forgetting.minute();
+        let known = &self.known;
+        let sent_since = |since| known.iter().filter(|known| known.seen >= since).count();
+        if self.forgetting.turn(minute, known.len(), sent_since) || crowded {
             self.known = HashTable::new();
             self.tables = Vec::new();
             self.by_name = HashMap::new();
         }
-        self.count_at = (2 * self.known.len()).max(SPARE);
     }
 
     /// Makes the tables that points name and nobody knows, with all the tags that they have.
@@ -198,7 +188,7 @@ impl LineRegister {
     fn find(&mut self, series: &str) -> Option<(u32, u32)> {
         let hash = self.hasher.hash_one(series);
         let known = self.known.find_mut(hash, |known| *known.key == *series)?;
-        known.seen = self.minute;
+        known.seen = self.forgetting.minute();
         Some((known.table, known.thing))
     }
 
@@ -244,13 +234,9 @@ impl LineRegister {
 
     /// Gives a series a place that it has not had.
     fn place(&mut self, point: &Point<'_>) -> Result<(u32, u32), String> {
-        if self.known.len() >= self.limit {
-            return Err(format!(
-                "the server knows {} series of lines, which is its limit, and has had points of \
-                 all within {} minutes",
-                self.limit,
-                REMEMBERED.as_secs() / 60
-            ));
+        let limit = self.forgetting.limit();
+        if self.known.len() >= limit {
+            return Err(too_many(limit, "of lines"));
         }
         if point.series.len() > MAX_KEY_BYTES {
             return Err(too_long(point.series.len()));
@@ -260,7 +246,8 @@ impl LineRegister {
         })?;
         let thing = self.tables[table as usize].thing(point.tags())?;
         let hash = self.hasher.hash_one(point.series);
-        let known = Known { key: point.series.into(), table, thing, seen: self.minute };
+        let known =
+            Known { key: point.series.into(), table, thing, seen: self.forgetting.minute() };
         self.known.insert_unique(hash, known, |known| self.hasher.hash_one(&*known.key));
         Ok((table, thing))
     }

@@ -1,8 +1,7 @@
 //! One measurement's table: which tags identify its rows, and its fields.
 
 use super::Refusal;
-use super::names::cleaned;
-use crate::naming::{GPU_IDENTITY, GPU_TABLE, METRIC_IDENTITY, METRIC_TABLE};
+use crate::naming::{MORE_TAGS, built_in_identity, cleaned};
 use crate::pages::Pages;
 use crate::refused::{Reason, Refused};
 use hashbrown::HashMap;
@@ -14,8 +13,6 @@ use warpline_storage::model::{
 };
 use warpline_storage::{Storage, StorageError};
 
-/// The identity tag that holds what came after the table was made.
-const MORE_TAGS: &str = "more_tags";
 /// Fields of one table that are remembered.
 const MAX_FIELDS: usize = 4_096;
 
@@ -26,8 +23,6 @@ pub(super) struct LineTable {
     pages: Pages,
     /// By the sender's name of a field: its column, or why it cannot be one.
     columns: HashMap<Box<str>, Result<u32, String>>,
-    /// The same by column, in lower case: names differ by more than case.
-    spelt: HashMap<String, u32>,
 }
 
 impl LineTable {
@@ -37,14 +32,10 @@ impl LineTable {
         tags: BTreeSet<Arc<str>>,
         stored: Option<Vec<Arc<str>>>,
     ) -> Self {
-        let built_in = match &*name {
-            GPU_TABLE => Some(GPU_IDENTITY.map(Arc::from).to_vec()),
-            METRIC_TABLE => Some(METRIC_IDENTITY.map(Arc::from).to_vec()),
-            _ => None,
-        };
-        let identity = stored.or(built_in).unwrap_or_else(|| first_identity(tags));
+        let built_in = || built_in_identity(&name);
+        let identity = stored.or_else(built_in).unwrap_or_else(|| first_identity(tags));
         let pages = Pages::new(name.clone(), identity.clone());
-        Self { name, identity, pages, columns: HashMap::new(), spelt: HashMap::new() }
+        Self { name, identity, pages, columns: HashMap::new() }
     }
 
     /// The number of the thing that a point's tags name.
@@ -103,9 +94,7 @@ impl LineTable {
         if self.identity.iter().any(|tag| tag.eq_ignore_ascii_case(&name)) {
             return Err(format!("{name} is a tag of table {}: rename one of them", self.name));
         }
-        let next = Column { name: name.as_str().into(), field_type };
-        let columns = self.pages.columns();
-        Ok(*self.spelt.entry(name.to_ascii_lowercase()).or_insert_with(|| columns.number(next)))
+        Ok(self.pages.columns().number(Column { name: name.into(), field_type }))
     }
 
     pub(super) fn add(&mut self, thing: u32, column: u32, time: Timestamp, value: Value) {

@@ -12,6 +12,7 @@
 mod family;
 mod gpu;
 mod metric;
+mod names;
 mod place;
 
 pub(crate) use family::family_of;
@@ -19,6 +20,7 @@ pub(crate) use gpu::{Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
 pub(crate) use metric::{
     METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, is_dcgm, metric_column, number_of,
 };
+pub(crate) use names::{MORE_TAGS, built_in_identity, check_name, cleaned};
 pub(crate) use place::{AboutGpu, AboutMetric, Attributes, Found, check_length, find};
 
 use std::sync::Arc;

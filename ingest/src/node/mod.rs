@@ -13,7 +13,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 use warpline_storage::model::{BlockBuilder, Column, FieldType, Layout, Series, Timestamp};
 
-const TABLE: &str = "node";
+pub(crate) const NODE_TABLE: &str = "node";
+pub(crate) const NODE_IDENTITY: [&str; 2] = ["cluster", "node"];
 const SECONDS: FieldType = FieldType::Decimal { digits: 15, decimals: 2 };
 const MILLIS: FieldType = FieldType::Decimal { digits: 15, decimals: 3 };
 const LOAD: FieldType = FieldType::Decimal { digits: 9, decimals: 2 };
@@ -75,6 +76,11 @@ const COLUMNS: [(&str, FieldType); 53] = [
     ("network_send_drops", FieldType::Int64),
 ];
 
+/// The type of a column of the table.
+pub(crate) fn column_type(name: &str) -> Option<FieldType> {
+    COLUMNS.iter().find(|(known, _)| *known == name).map(|(_, field_type)| *field_type)
+}
+
 /// The files' texts; an empty one is a file that could not be read.
 #[derive(Clone, Debug, Default)]
 pub struct ProcTexts {
@@ -101,8 +107,8 @@ impl NodeTable {
             |(name, field_type): (&str, FieldType)| Column { name: name.into(), field_type };
         let series = Series { identity: vec![cluster.into(), node.into()], attributes: vec![] };
         let layout = Layout::new(
-            TABLE,
-            vec!["cluster".into(), "node".into()],
+            NODE_TABLE,
+            NODE_IDENTITY.map(Into::into).to_vec(),
             vec![],
             COLUMNS.map(column).to_vec(),
             vec![series],

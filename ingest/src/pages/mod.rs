@@ -13,6 +13,7 @@
 //! that cannot be taken is told and harms no other.
 
 mod page;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod things;
@@ -21,10 +22,11 @@ use crate::naming::{Attributes, Columns};
 use crate::refused::{Reason, Refused};
 use hashbrown::{HashMap, HashSet};
 use page::{Page, Target};
+pub(crate) use rows::{ROWS_AT_ONCE, Row};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use things::{Home, Things};
-use warpline_storage::model::{Block, Column, Layout, Timestamp, Value};
+use warpline_storage::model::{Block, Column, FieldType, Layout, Timestamp, Value, ValueRefusal};
 use warpline_storage::{ErrorKind, Storage, StorageError};
 
 /// Series of a page that is not merged further.
@@ -84,6 +86,16 @@ impl Pages {
         self.things.number(identity, attributes)
     }
 
+    /// The same; `None` where it would have the number `most`.
+    pub(crate) fn thing_within(
+        &mut self,
+        identity: Vec<Arc<str>>,
+        attributes: Attributes,
+        most: usize,
+    ) -> Option<u32> {
+        self.things.number_within(identity, attributes, most)
+    }
+
     /// The numbers of columns.
     pub(crate) fn columns(&mut self) -> &mut Columns {
         &mut self.columns
@@ -122,7 +134,9 @@ impl Pages {
         if !homeless.is_empty() {
             // A thing that moves begins new rows.
             self.rows.clear();
-            let settled = self.settle(&homeless, storage);
+            let columns = homeless.iter().map(|cell| cell.column).collect();
+            let things = homeless.iter().map(|cell| cell.thing);
+            let settled = self.settle(things, columns, storage);
             if settled.is_err() {
                 self.close(&mut blocks);
             }
@@ -146,41 +160,71 @@ impl Pages {
     /// Puts a cell into its page; false where there is no place for it yet.
     fn put(&mut self, cell: &Cell, blocks: &mut Vec<Block>, refused: &mut Refused) -> bool {
         let Some(home) = self.things.home(cell.thing) else { return false };
-        let page = self.slots[home.page as usize].as_mut().expect("a home is in a page");
-        let (column, raw) = match (page.target(cell.column), cell.value) {
-            (Target::Unknown, _) => return false,
-            (Target::Refused(conflict), _) => {
-                refused.add(Reason::Column, 1, || page.conflict(conflict).to_owned());
-                return true;
+        if self.page(home).target(cell.column) == Target::Unknown {
+            return false;
+        }
+        let store = |field_type: FieldType| {
+            let stored = cell.value.map(|value| field_type.store(value)).transpose()?;
+            Ok(stored.map(|stored| stored.raw))
+        };
+        if let Some((column, raw)) = self.fit(home, cell.column, store, refused) {
+            if self.page(home).is_full(BLOCK_ROWS) {
+                blocks.extend(self.page_mut(home).finish());
+                self.open.retain(|page| *page != home.page);
+                self.rows.clear();
             }
-            (Target::At { index, .. }, None) => (index, None),
-            (Target::At { index, field_type }, Some(value)) => match field_type.store(value) {
-                Ok(stored) => (index, Some(stored.raw)),
+            let row = self.begin(home, cell.thing, cell.time);
+            if let Some(raw) = raw {
+                self.page_mut(home).set(row, column, raw);
+            }
+        }
+        true
+    }
+
+    /// Where a value goes in its page, and as what; `None`, and told, where it cannot go there.
+    fn fit(
+        &self,
+        home: Home,
+        column: u32,
+        store: impl FnOnce(FieldType) -> Result<Option<i64>, ValueRefusal>,
+        refused: &mut Refused,
+    ) -> Option<(u32, Option<i64>)> {
+        let page = self.page(home);
+        match page.target(column) {
+            Target::Unknown => None,
+            Target::Refused(conflict) => {
+                refused.add(Reason::Column, 1, || page.conflict(conflict).to_owned());
+                None
+            }
+            Target::At { index, field_type } => match store(field_type) {
+                Ok(raw) => Some((index, raw)),
                 Err(refusal) => {
-                    let name = &self.columns.all()[cell.column as usize].name;
+                    let name = &self.columns.all()[column as usize].name;
                     refused.add(Reason::Value, 1, || format!("{}.{name}: {refusal}", self.table));
-                    return true;
+                    None
                 }
             },
-        };
-        if page.is_full(BLOCK_ROWS) {
-            blocks.extend(page.finish());
-            self.open.retain(|page| *page != home.page);
-            self.rows.clear();
         }
+    }
+
+    /// The row of a thing and a time in the thing's page.
+    fn begin(&mut self, home: Home, thing: u32, time: Timestamp) -> u32 {
+        let page = self.slots[home.page as usize].as_mut().expect("a home is in a page");
         if page.is_empty() {
             self.open.push(home.page);
         }
-        let row = if page.is_narrow() {
-            page.begin(home.index, cell.time)
-        } else {
-            let known = self.rows.entry((cell.thing, cell.time));
-            *known.or_insert_with(|| page.begin(home.index, cell.time))
-        };
-        if let Some(raw) = raw {
-            page.set(row, column, raw);
+        if page.is_narrow() {
+            return page.begin(home.index, time);
         }
-        true
+        *self.rows.entry((thing, time)).or_insert_with(|| page.begin(home.index, time))
+    }
+
+    fn page(&self, home: Home) -> &Page {
+        self.slots[home.page as usize].as_ref().expect("a home is in a page")
+    }
+
+    fn page_mut(&mut self, home: Home) -> &mut Page {
+        self.slots[home.page as usize].as_mut().expect("a home is in a page")
     }
 
     fn close(&mut self, blocks: &mut Vec<Block>) {
@@ -196,16 +240,15 @@ impl Pages {
         self.rows.shrink_to(SPARE_CELLS);
     }
 
-    /// Makes pages for cells that have no place. Answers why the store takes some of them not.
+    /// Makes pages with these columns. Answers why the store takes some of them not.
     fn settle(
         &mut self,
-        homeless: &[Cell],
+        things: impl Iterator<Item = u32>,
+        columns: BTreeSet<u32>,
         storage: &Storage,
     ) -> Result<Option<String>, StorageError> {
         let mut seen = HashSet::new();
-        let mut moving: Vec<u32> = homeless.iter().map(|cell| cell.thing).collect();
-        moving.retain(|thing| seen.insert(*thing));
-        let columns = homeless.iter().map(|cell| cell.column).collect();
+        let moving: Vec<u32> = things.filter(|thing| seen.insert(*thing)).collect();
         match self.move_into_new(&moving, columns, storage) {
             Ok(()) => Ok(None),
             Err(error) if error.kind() == ErrorKind::Rejected => Ok(Some(error.to_string())),

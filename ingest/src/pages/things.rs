@@ -30,7 +30,17 @@ pub(super) struct Things {
 }
 
 impl Things {
-    pub(super) fn number(&mut self, identity: Vec<Arc<str>>, mut attributes: Attributes) -> u32 {
+    pub(super) fn number(&mut self, identity: Vec<Arc<str>>, attributes: Attributes) -> u32 {
+        self.number_within(identity, attributes, usize::MAX).expect("there is always room")
+    }
+
+    /// `None` where the thing is new and as many as `most` have numbers.
+    pub(super) fn number_within(
+        &mut self,
+        identity: Vec<Arc<str>>,
+        mut attributes: Attributes,
+        most: usize,
+    ) -> Option<u32> {
         attributes.sort();
         let (all, hasher) = (&self.all, &self.hasher);
         let hash = hasher.hash_one((&identity, &attributes));
@@ -43,12 +53,13 @@ impl Things {
             hasher.hash_one((&other.identity, &other.attributes))
         };
         match self.by_content.entry(hash, same, hash_of) {
-            Entry::Occupied(known) => *known.get(),
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(_) if all.len() >= most => None,
             Entry::Vacant(place) => {
                 let number = all.len() as u32;
                 place.insert(number);
                 self.all.push(Thing { identity, attributes, home: None });
-                number
+                Some(number)
             }
         }
     }

@@ -7,9 +7,7 @@
 //! sample at a place      ->  a cell of the request
 //! finish                 ->  blocks: table gpu one row per GPU and time, metric one per sample
 //! ```
-//! Promises: memory is bounded by a limit of series and by what was sent within
-//! [`REMEMBERED`]: when most of what is known is no longer sent, the register starts over, which
-//! costs the next requests a second look at their series and changes no row.
+//! Promises: memory is bounded as [`crate::forgetting`] says.
 
 mod families;
 mod gpu;
@@ -18,6 +16,7 @@ mod tests;
 
 use crate::dictionary::{Dictionary, is_blank};
 use crate::exposition::MetricType;
+use crate::forgetting::{Forgetting, too_many};
 use crate::naming::{
     self, Found, GpuCell, METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, Origin, is_dcgm,
     metric_column, number_of,
@@ -31,14 +30,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 use warpline_storage::model::{Block, Timestamp, Value};
 use warpline_storage::{Storage, StorageError};
 
-/// A series that was not sent for this long may be forgotten.
-pub(crate) const REMEMBERED: Duration = Duration::from_hours(1);
-/// Series that may be known beyond twice those sent lately.
-pub(crate) const SPARE: usize = 1 << 16;
 /// A series of longer labels is refused, and not remembered.
 pub(crate) const MAX_KEY_BYTES: usize = 16 << 10;
 /// The NaN by which Prometheus says that a series has ended.
@@ -83,7 +77,7 @@ pub(crate) struct Tally {
 pub(crate) struct Register {
     dictionary: Arc<Dictionary>,
     origin: Origin,
-    limit: usize,
+    forgetting: Forgetting,
     /// In the order in which they came.
     known: Vec<Known>,
     by_key: HashTable<u32>,
@@ -93,9 +87,6 @@ pub(crate) struct Register {
     families: Families,
     gpu: GpuRows,
     metric: Pages,
-    /// The number of series at which those no longer sent are counted next.
-    count_at: usize,
-    minute: u32,
     // The present request.
     times: RangeInclusive<Timestamp>,
     place: Place,
@@ -111,7 +102,7 @@ impl Register {
         Self {
             dictionary,
             origin: Origin::default(),
-            limit,
+            forgetting: Forgetting::new(limit),
             known: Vec::new(),
             by_key: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -119,8 +110,6 @@ impl Register {
             families: Families::default(),
             gpu: GpuRows::default(),
             metric: metric_pages(),
-            count_at: SPARE,
-            minute: 0,
             times: 0..=Timestamp::MAX,
             place: Place::Refused,
             why: String::new(),
@@ -136,27 +125,16 @@ impl Register {
 
     /// Begins a request, at a minute since the server's start, whose rows may have these times.
     pub(crate) fn begin(&mut self, minute: u32, times: RangeInclusive<Timestamp>) {
-        let turned = minute != self.minute;
-        self.minute = minute;
         self.times = times;
-        let full = self.known.len() >= self.limit && turned;
-        if full || self.known.len() >= self.count_at {
-            self.forget();
-        }
-    }
-
-    fn forget(&mut self) {
-        let since = self.minute.saturating_sub((REMEMBERED.as_secs() / 60) as u32);
-        let lately = self.known.iter().filter(|known| known.seen >= since).count();
-        let full = self.known.len() >= self.limit && lately < self.known.len();
-        if full || self.known.len() > 2 * lately + SPARE {
+        let known = &self.known;
+        let sent_since = |since| known.iter().filter(|known| known.seen >= since).count();
+        if self.forgetting.turn(minute, known.len(), sent_since) {
             self.known = Vec::new();
             self.by_key = HashTable::new();
             self.last = 0;
             self.gpu = GpuRows::default();
             self.metric = metric_pages();
         }
-        self.count_at = (2 * self.known.len()).max(SPARE);
     }
 
     /// What a family of metrics is said to be.
@@ -173,15 +151,10 @@ impl Register {
                 self.place = Place::Refused;
                 self.why = too_long(key.len());
             }
-            None if self.known.len() < self.limit => self.remember(key),
+            None if self.known.len() < self.forgetting.limit() => self.remember(key),
             None => {
                 self.place = Place::Refused;
-                self.why = format!(
-                    "the server knows {} series by their labels, which is its limit, and has had \
-                     samples of all within {} minutes",
-                    self.limit,
-                    REMEMBERED.as_secs() / 60
-                );
+                self.why = too_many(self.forgetting.limit(), "by their labels");
             }
         }
         let refused = matches!(self.place, Place::Refused) && self.why.is_empty();
@@ -210,15 +183,15 @@ impl Register {
             let known = &mut self.known[at];
             (known.place, known.families) = (place, families);
         }
-        self.known[at].seen = self.minute;
+        self.known[at].seen = self.forgetting.minute();
         self.place = self.known[at].place;
     }
 
     fn remember(&mut self, key: &[u8]) {
         self.place = self.look_up(key);
+        let (seen, families, place) = (self.forgetting.minute(), self.families.state(), self.place);
         let Self { known, hasher, .. } = self;
         let (at, hash) = (known.len() as u32, hasher.hash_one(key));
-        let (seen, families, place) = (self.minute, self.families.state(), self.place);
         known.push(Known { key: key.into(), place, seen, families });
         let hash_of = |at: &u32| hasher.hash_one(&*known[*at as usize].key);
         self.by_key.insert_unique(hash, at, hash_of);

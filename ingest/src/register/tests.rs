@@ -1,6 +1,7 @@
 //! Requests of any cut of series, and what becomes of them.
 
 use super::*;
+use crate::forgetting::SPARE;
 use crate::remote_write::SeriesKey;
 use std::collections::BTreeSet;
 use std::fmt::Write;

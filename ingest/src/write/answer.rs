@@ -1,12 +1,19 @@
-//! Why a request is not taken, and what its sender is told to do.
+//! Why a request is not taken, and what its sender is told to do: by HTTP's status or gRPC's.
 
-use crate::refused::{Reason, Refused};
+use crate::refused::{Reason, Refused, shortened};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
 use warpline_storage::{ErrorKind, StorageError};
 
 /// Seconds after which a sender may come again.
 const COME_AGAIN: HeaderValue = HeaderValue::from_static("5");
+/// The same in milliseconds, as clients of gRPC look for it.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+const PUSHBACK_MILLIS: &str = "5000";
+/// Clients of gRPC take trailers of a few kilobytes.
+const STATUS_BYTES: usize = 2_048;
 
 /// A request of which nothing is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +50,27 @@ impl Failure {
         }
     }
 
-    /// Status, text and when to come again.
+    pub(super) fn code(&self) -> Code {
+        match self.status {
+            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
+            StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
+            StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
+            _ => Code::InvalidArgument,
+        }
+    }
+
+    /// gRPC's status, text and when to come again.
+    pub(super) fn into_status(self) -> Status {
+        let code = self.code();
+        let mut status = Status::new(code, shortened(self.text, STATUS_BYTES));
+        if code == Code::Unavailable {
+            let millis = MetadataValue::from_static(PUSHBACK_MILLIS);
+            status.metadata_mut().insert(PUSHBACK, millis);
+        }
+        status
+    }
+
+    /// HTTP's status, text and when to come again.
     pub(super) fn into_answer(self, body: impl IntoResponse) -> Response {
         let mut response = (self.status, body).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {

@@ -39,6 +39,13 @@ impl Held {
             None => self.0 = Some(more),
         }
     }
+
+    /// Holds what another holds, too.
+    pub(super) fn join(&mut self, other: Self) {
+        if let Some(more) = other.0 {
+            self.add(more);
+        }
+    }
 }
 
 impl Bodies {

@@ -1,4 +1,4 @@
-//! Counters of what is written over HTTP, for /metrics.
+//! Counters of what is written by other protocols, for /metrics.
 
 use super::answer::Failure;
 use crate::refused::{Reason, Refused};
@@ -13,10 +13,13 @@ pub enum Protocol {
     /// InfluxDB's line protocol; its fields count as samples.
     Lines,
     Otlp,
+    /// Arrow Flight; each batch counts as a request.
+    Flight,
 }
 
 impl Protocol {
-    pub const ALL: [Self; 4] = [Self::RemoteWrite1, Self::RemoteWrite2, Self::Lines, Self::Otlp];
+    pub const ALL: [Self; 5] =
+        [Self::RemoteWrite1, Self::RemoteWrite2, Self::Lines, Self::Otlp, Self::Flight];
 
     /// The word used in metrics.
     pub fn name(self) -> &'static str {
@@ -25,6 +28,7 @@ impl Protocol {
             Self::RemoteWrite2 => "remote_write_2",
             Self::Lines => "influx",
             Self::Otlp => "otlp",
+            Self::Flight => "flight",
         }
     }
 }

@@ -1,9 +1,10 @@
-//! What other people's senders write over HTTP: each protocol ends in the same batches.
+//! What other people's senders write over HTTP and gRPC: each protocol ends in the same batches.
 //!
 //! ```text
 //! POST /api/v1/write              Prometheus remote write 1.0 and 2.0
 //! POST /api/v2/write, /write      InfluxDB's line protocol; GET /ping
 //! POST /v1/metrics, gRPC          OpenTelemetry metrics
+//! gRPC                            Arrow Flight, DoPut
 //! ```
 //! Promises: a request is answered as taken only when its rows are durable; what of it cannot be
 //! taken is told, counted, and harms nothing beside it; memory is bounded by [`WriteLimits`], and
@@ -11,6 +12,7 @@
 
 mod answer;
 mod body;
+mod flight;
 mod influx;
 mod intake;
 mod metrics;
@@ -19,12 +21,15 @@ mod prometheus;
 #[cfg(test)]
 mod tests;
 
+pub use flight::{FlightEndpoint, FlightPut, PutResults};
 pub use metrics::{Protocol, WriteCounts, WriteMetrics};
 pub use otlp::OtlpService;
 
 use crate::dictionary::Dictionary;
+use crate::flight::FlightRegister;
 use crate::lines::LineRegister;
 use crate::register::Register;
+use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 use body::Bodies;
 use intake::Intake;
@@ -69,6 +74,7 @@ struct Server {
     intake: Intake,
     register: Mutex<Register>,
     lines: Mutex<LineRegister>,
+    flight: Mutex<FlightRegister>,
     metrics: Arc<WriteMetrics>,
     started: Instant,
 }
@@ -95,8 +101,9 @@ pub fn write_service(
     let server = Server {
         bodies: Bodies::new(&limits),
         intake: Intake::new(storage, limits.patience),
-        register: Mutex::new(Register::new(dictionary, limits.series)),
+        register: Mutex::new(Register::new(dictionary.clone(), limits.series)),
         lines: Mutex::new(LineRegister::new(limits.series)),
+        flight: Mutex::new(FlightRegister::new(dictionary, limits.series, limits.message_bytes)),
         metrics: Arc::default(),
         started: Instant::now(),
         limits,
@@ -115,8 +122,21 @@ impl WriteService {
         OtlpService { server: self.server.clone() }
     }
 
+    /// `DoPut` of Arrow Flight, for a service that has other methods too.
+    pub fn flight_put(&self) -> FlightPut {
+        FlightPut { server: self.server.clone() }
+    }
+
+    /// Arrow Flight with no other method than `DoPut`.
+    pub fn flight(&self) -> FlightServiceServer<FlightEndpoint> {
+        let put = self.flight_put();
+        let most = put.max_message_bytes();
+        FlightServiceServer::new(put.into()).max_decoding_message_size(most)
+    }
+
     pub fn metrics(&self) -> WriteCounts {
         let (register, lines) = (self.server.register.lock().len(), self.server.lines.lock().len());
-        self.server.metrics.counts((register + lines) as u64)
+        let known = register + lines + self.server.flight.lock().len();
+        self.server.metrics.counts(known as u64)
     }
 }

@@ -42,7 +42,7 @@ async fn export(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bod
         Ok(message) => (content_type, message).into_response(),
         Err(failure) => {
             server.metrics.failed(&failure);
-            let code = code_of(&failure) as u64;
+            let code = failure.code() as u64;
             let status = otlp::status(code, &failure.text);
             failure.into_answer((content_type, status))
         }
@@ -110,15 +110,6 @@ fn answer(tally: &Tally, points: PointTally) -> Vec<u8> {
     otlp::partial_success(rejected, &text)
 }
 
-fn code_of(failure: &Failure) -> tonic::Code {
-    match failure.status {
-        StatusCode::SERVICE_UNAVAILABLE => tonic::Code::Unavailable,
-        StatusCode::PAYLOAD_TOO_LARGE => tonic::Code::ResourceExhausted,
-        StatusCode::INTERNAL_SERVER_ERROR => tonic::Code::Internal,
-        _ => tonic::Code::InvalidArgument,
-    }
-}
-
 /// The same over gRPC. Mount it with `tonic::service::Routes`.
 #[derive(Clone, Debug)]
 pub struct OtlpService {
@@ -167,7 +158,7 @@ impl UnaryService<Bytes> for Export {
                 Ok(message) => Ok(tonic::Response::new(message.into())),
                 Err(failure) => {
                     server.metrics.failed(&failure);
-                    Err(Status::new(code_of(&failure), failure.text))
+                    Err(failure.into_status())
                 }
             }
         })

@@ -1,0 +1,126 @@
+//! A message's buffers: each lies within the message's body, and becomes as long as it says when
+//! it is decompressed, or is refused.
+//!
+//! Arrow's own reader trusts both: a buffer outside the body panics there, and a compressed one
+//! may say that it is petabytes, or become more than it says.
+
+use super::{FlightError, malformed};
+use arrow::buffer::Buffer;
+use arrow::ipc;
+use std::io::Read;
+
+/// A compressed buffer begins with its length; -1 says that it is not compressed after all.
+const LENGTH_BYTES: usize = 8;
+const NOT_COMPRESSED: i64 = -1;
+
+#[derive(Clone, Copy, Debug)]
+enum Codec {
+    Lz4,
+    Zstd,
+}
+
+/// What comes with a message's header.
+#[derive(Debug)]
+pub(super) struct Body {
+    bytes: Buffer,
+    codec: Option<Codec>,
+}
+
+impl Body {
+    pub(super) fn new(bytes: Buffer, batch: ipc::RecordBatch<'_>) -> Result<Self, FlightError> {
+        let codec = match batch.compression() {
+            None => None,
+            Some(compression) => {
+                if compression.method() != ipc::BodyCompressionMethod::BUFFER {
+                    return Err(malformed("it is compressed by a method that is not known here"));
+                }
+                match compression.codec() {
+                    ipc::CompressionType::LZ4_FRAME => Some(Codec::Lz4),
+                    ipc::CompressionType::ZSTD => Some(Codec::Zstd),
+                    _ => return Err(malformed("its compression is neither LZ4 nor Zstandard")),
+                }
+            }
+        };
+        Ok(Self { bytes, codec })
+    }
+
+    /// How long the buffer becomes, where that takes memory of its own.
+    pub(super) fn unpacked_bytes(&self, place: &ipc::Buffer) -> Result<usize, FlightError> {
+        match self.stored(place)? {
+            Stored::Plain(_) => Ok(0),
+            Stored::Packed { length, .. } => Ok(length),
+        }
+    }
+
+    /// The buffer as it was before compression.
+    pub(super) fn buffer(&self, place: &ipc::Buffer) -> Result<Buffer, FlightError> {
+        match self.stored(place)? {
+            Stored::Plain(bytes) => Ok(bytes),
+            Stored::Packed { codec, bytes, length } => {
+                let unpacked = codec.unpack(&bytes, length).filter(|all| all.len() == length);
+                let unpacked = unpacked.ok_or_else(|| {
+                    malformed(format!("a compressed buffer is not the {length} bytes that it says"))
+                })?;
+                Ok(Buffer::from_vec(unpacked))
+            }
+        }
+    }
+
+    fn stored(&self, place: &ipc::Buffer) -> Result<Stored, FlightError> {
+        let bytes = self.slice(place)?;
+        let Some(codec) = self.codec.filter(|_| !bytes.is_empty()) else {
+            return Ok(Stored::Plain(bytes));
+        };
+        let said = bytes.first_chunk::<LENGTH_BYTES>().map(|length| i64::from_le_bytes(*length));
+        let length =
+            said.ok_or_else(|| malformed("a compressed buffer does not say its length"))?;
+        let bytes = bytes.slice(LENGTH_BYTES);
+        if length == NOT_COMPRESSED {
+            return Ok(Stored::Plain(bytes));
+        }
+        let length = usize::try_from(length).map_err(|_| {
+            malformed(format!("a compressed buffer says that it is {length} bytes"))
+        })?;
+        Ok(Stored::Packed { codec, bytes, length })
+    }
+
+    fn slice(&self, place: &ipc::Buffer) -> Result<Buffer, FlightError> {
+        let (start, length) = (usize::try_from(place.offset()), usize::try_from(place.length()));
+        if let (Ok(start), Ok(length)) = (start, length)
+            && start.checked_add(length).is_some_and(|end| end <= self.bytes.len())
+        {
+            return Ok(self.bytes.slice_with_length(start, length));
+        }
+        let (start, length, all) = (place.offset(), place.length(), self.bytes.len());
+        Err(malformed(format!(
+            "a buffer of {length} bytes at {start} is not within the body of {all} bytes"
+        )))
+    }
+}
+
+/// A buffer as it came.
+#[derive(Debug)]
+enum Stored {
+    Plain(Buffer),
+    Packed { codec: Codec, bytes: Buffer, length: usize },
+}
+
+impl Codec {
+    /// What the bytes become, up to one byte more than `length`; `None` where they are not of the
+    /// codec.
+    fn unpack(self, bytes: &[u8], length: usize) -> Option<Vec<u8>> {
+        let mut unpacked = Vec::with_capacity(length);
+        match self {
+            Self::Lz4 => {
+                let mut frames = lz4_flex::frame::FrameDecoder::new(bytes).take(length as u64 + 1);
+                frames.read_to_end(&mut unpacked).ok()?;
+            }
+            Self::Zstd => {
+                zstd::bulk::Decompressor::new()
+                    .and_then(|mut zstd| zstd.decompress_to_buffer(bytes, &mut unpacked))
+                    .ok()?;
+            }
+        }
+        Some(unpacked)
+    }
+}

@@ -1,0 +1,303 @@
+//! The messages of one stream, read in their order.
+
+use super::body::Body;
+use super::pieces::{self, Piece};
+use super::schema::{self, Column, Kind};
+use super::{Batch, FlightError, arrays, malformed};
+use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::buffer::Buffer;
+use arrow::compute::concat;
+use arrow::ipc::{self, MessageHeader, MetadataVersion};
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+/// The header of a message that is verified while others wait.
+const MAX_HEADER_BYTES: usize = 1 << 20;
+/// Memory that a row takes until it is in a block, and each of its fields.
+const ROW_BYTES: usize = 128;
+const FIELD_BYTES: usize = 9;
+
+/// A stream's schema, and the dictionaries that have come.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    columns: Vec<Column>,
+    dictionaries: HashMap<i64, Dictionary>,
+    /// What one batch's arrays, its rows, and all dictionaries may each take.
+    limit: usize,
+}
+
+#[derive(Debug)]
+struct Dictionary {
+    text: ArrayRef,
+    /// Memory that its messages take.
+    bytes: usize,
+}
+
+/// Which columns are read, and how many of them are fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(super) columns: Vec<bool>,
+    pub(super) fields: usize,
+}
+
+/// What a message was.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Batch(Batch),
+    /// It is kept: in place of one of the same number, or with it.
+    Dictionary {
+        number: i64,
+        replaces: bool,
+    },
+    /// Of a column that is not taken.
+    Nothing,
+}
+
+impl Decoder {
+    /// Begins with the schema's message. `limit` is of bytes.
+    pub(crate) fn new(header: &[u8], limit: usize) -> Result<Self, FlightError> {
+        let message = message(header)?;
+        let schema = message.header_as_schema().ok_or_else(|| {
+            let what = message.header_type().variant_name().unwrap_or("unknown");
+            malformed(format!("the first message is of type {what}: begin with the schema"))
+        })?;
+        let columns = schema::columns(schema)?;
+        Ok(Self { columns, dictionaries: HashMap::new(), limit })
+    }
+
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Bytes of memory, beside the message's own, that [`Decoder::read`] of it and its rows take.
+    pub(crate) fn cost(
+        &self,
+        header: &[u8],
+        body: &Bytes,
+        wanted: &Wanted,
+    ) -> Result<usize, FlightError> {
+        match part(header)? {
+            Part::Dictionary(_, batch) => {
+                let parts = Body::new(body.clone().into(), batch)?;
+                let mut bytes = body.len();
+                for place in batch.buffers().into_iter().flatten() {
+                    bytes = bytes.saturating_add(parts.unpacked_bytes(place)?);
+                }
+                self.within("a dictionary takes", bytes)
+            }
+            Part::Batch(batch) => {
+                let rows = pieces::rows(batch)?;
+                let row = ROW_BYTES + wanted.fields * FIELD_BYTES;
+                let rows = self.within("the rows of a batch take", rows * row)?;
+                Ok(rows + self.within("a batch takes", self.arrays_cost(batch, body, wanted)?)?)
+            }
+        }
+    }
+
+    fn arrays_cost(
+        &self,
+        batch: ipc::RecordBatch<'_>,
+        body: &Bytes,
+        wanted: &Wanted,
+    ) -> Result<usize, FlightError> {
+        let rows = pieces::rows(batch)?;
+        let body = Body::new(body.clone().into(), batch)?;
+        let mut bytes = 0_usize;
+        for (column, piece) in self.wanted(batch, wanted)? {
+            let first = match &column.kind {
+                Kind::Plain(data_type) => arrays::first_bytes(data_type, rows),
+                Kind::Coded { key, .. } => arrays::first_bytes(key, rows),
+                Kind::Other(_) => 0,
+            };
+            bytes = bytes.saturating_add(first);
+            for place in places(batch, &piece) {
+                bytes = bytes.saturating_add(body.unpacked_bytes(place)?);
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn within(&self, what: &str, bytes: usize) -> Result<usize, FlightError> {
+        if bytes <= self.limit {
+            return Ok(bytes);
+        }
+        let limit = self.limit;
+        Err(FlightError::TooLarge(format!(
+            "{what} {bytes} bytes of memory; the limit is {limit}: send fewer rows in one batch"
+        )))
+    }
+
+    /// Reads a message after the schema.
+    pub(crate) fn read(
+        &mut self,
+        header: &[u8],
+        body: &Bytes,
+        wanted: &Wanted,
+    ) -> Result<Read, FlightError> {
+        match part(header)? {
+            Part::Dictionary(dictionary, batch) => self.keep(dictionary, batch, body),
+            Part::Batch(batch) => self.batch(batch, body, wanted).map(Read::Batch),
+        }
+    }
+
+    fn keep(
+        &mut self,
+        dictionary: ipc::DictionaryBatch<'_>,
+        batch: ipc::RecordBatch<'_>,
+        body: &Bytes,
+    ) -> Result<Read, FlightError> {
+        let number = dictionary.id();
+        let text_type = self.columns.iter().find_map(|column| match &column.kind {
+            Kind::Coded { text, dictionary, .. } if *dictionary == number => Some(text),
+            _ => None,
+        });
+        let Some(text_type) = text_type else {
+            return Ok(Read::Nothing);
+        };
+        let shape = schema::text_shape(text_type);
+        let piece = pieces::pieces(batch, std::iter::once(shape))?.remove(0);
+        let rows = pieces::rows(batch)?;
+        // A copy: it stays, and would hold on to the whole message that it came in.
+        let parts = Body::new(Buffer::from(body.as_ref()), batch)?;
+        let mut text = of_buffers(&parts, batch, &piece, rows, |nulls, buffers| {
+            arrays::plain(text_type, rows, nulls, buffers)
+        })?;
+        let mut bytes = body.len() + text.get_array_memory_size();
+        let replaces = !dictionary.isDelta();
+        if !replaces {
+            let known = self.dictionaries.get(&number);
+            let known = known.ok_or_else(|| {
+                malformed(format!("dictionary {number} is to grow, but has not come"))
+            })?;
+            bytes += known.bytes;
+            self.within("the dictionaries of a stream take", bytes)?;
+            let grown = concat(&[&known.text, &text]);
+            text = grown.map_err(|error| malformed(error.to_string()))?;
+        }
+        self.dictionaries.insert(number, Dictionary { text, bytes });
+        let all = self.dictionaries.values().map(|dictionary| dictionary.bytes).sum();
+        self.within("the dictionaries of a stream take", all)?;
+        Ok(Read::Dictionary { number, replaces })
+    }
+
+    fn batch(
+        &self,
+        batch: ipc::RecordBatch<'_>,
+        body: &Bytes,
+        wanted: &Wanted,
+    ) -> Result<Batch, FlightError> {
+        let rows = pieces::rows(batch)?;
+        let body = Body::new(body.clone().into(), batch)?;
+        let pieces = self.pieces(batch)?;
+        let mut arrays = Vec::with_capacity(pieces.len());
+        for (at, (column, piece)) in self.columns.iter().zip(&pieces).enumerate() {
+            let wanted = wanted.columns.get(at).copied().unwrap_or(false);
+            let array = wanted.then(|| self.array(column, batch, &body, piece, rows));
+            arrays.push(array.transpose().map_err(|error| about(&column.name, error))?);
+        }
+        let present = |piece: &Piece| {
+            (rows as u64).saturating_sub(u64::try_from(piece.nulls).unwrap_or_default())
+        };
+        Ok(Batch { rows, arrays, present: pieces.iter().map(present).collect() })
+    }
+
+    fn array(
+        &self,
+        column: &Column,
+        batch: ipc::RecordBatch<'_>,
+        body: &Body,
+        piece: &Piece,
+        rows: usize,
+    ) -> Result<ArrayRef, FlightError> {
+        of_buffers(body, batch, piece, rows, |nulls, buffers| match &column.kind {
+            Kind::Plain(data_type) => arrays::plain(data_type, rows, nulls, buffers),
+            Kind::Coded { key, text, dictionary } => {
+                // One that has not come is of a column that is all NULL.
+                let none = || new_empty_array(text);
+                let known = self.dictionaries.get(dictionary);
+                let text = known.map_or_else(none, |known| known.text.clone());
+                arrays::coded(key, &text, rows, nulls, buffers)
+            }
+            Kind::Other(name) => Err(malformed(format!("{name} is not taken"))),
+        })
+    }
+
+    fn pieces(&self, batch: ipc::RecordBatch<'_>) -> Result<Vec<Piece>, FlightError> {
+        pieces::pieces(batch, self.columns.iter().map(|column| column.shape))
+    }
+
+    fn wanted(
+        &self,
+        batch: ipc::RecordBatch<'_>,
+        wanted: &Wanted,
+    ) -> Result<impl Iterator<Item = (&Column, Piece)>, FlightError> {
+        let all = self.columns.iter().zip(self.pieces(batch)?).zip(wanted.columns.clone());
+        Ok(all.filter(|(_, wanted)| *wanted).map(|(both, _)| both))
+    }
+}
+
+/// A message after the schema.
+enum Part<'a> {
+    Batch(ipc::RecordBatch<'a>),
+    Dictionary(ipc::DictionaryBatch<'a>, ipc::RecordBatch<'a>),
+}
+
+fn part(header: &[u8]) -> Result<Part<'_>, FlightError> {
+    let message = message(header)?;
+    if let Some(batch) = message.header_as_record_batch() {
+        return Ok(Part::Batch(batch));
+    }
+    if let Some(dictionary) = message.header_as_dictionary_batch() {
+        let data = dictionary.data();
+        let data = data.ok_or_else(|| malformed("a dictionary's message has no values"))?;
+        return Ok(Part::Dictionary(dictionary, data));
+    }
+    Err(malformed(match message.header_type() {
+        MessageHeader::Schema => "a stream has one schema: begin another for another schema",
+        _ => "a message is neither a batch nor a dictionary",
+    }))
+}
+
+fn message(header: &[u8]) -> Result<ipc::Message<'_>, FlightError> {
+    if header.len() > MAX_HEADER_BYTES {
+        let bytes = header.len();
+        return Err(FlightError::TooLarge(format!(
+            "a message's header has {bytes} bytes; the limit is {MAX_HEADER_BYTES}: send fewer \
+             columns, or less of their metadata"
+        )));
+    }
+    let message = ipc::root_as_message(header)
+        .map_err(|error| malformed(format!("a message's header is not Arrow's: {error}")))?;
+    if message.version() < MetadataVersion::V5 {
+        return Err(malformed("the message is of a version before V5: send that of Arrow 1.0"));
+    }
+    Ok(message)
+}
+
+/// A column's array of its buffers.
+fn of_buffers(
+    body: &Body,
+    batch: ipc::RecordBatch<'_>,
+    piece: &Piece,
+    rows: usize,
+    build: impl FnOnce(bool, &[Buffer]) -> Result<ArrayRef, FlightError>,
+) -> Result<ArrayRef, FlightError> {
+    if usize::try_from(piece.length) != Ok(rows) {
+        let length = piece.length;
+        return Err(malformed(format!("a column has {length} values in a batch of {rows} rows")));
+    }
+    let buffers = places(batch, piece).map(|place| body.buffer(place));
+    build(piece.nulls > 0, &buffers.collect::<Result<Vec<_>, _>>()?)
+}
+
+fn places<'a>(batch: ipc::RecordBatch<'a>, piece: &Piece) -> impl Iterator<Item = &'a ipc::Buffer> {
+    let all = batch.buffers().into_iter().flatten();
+    all.skip(piece.buffers.start).take(piece.buffers.len())
+}
+
+fn about(column: &str, error: FlightError) -> FlightError {
+    match error {
+        FlightError::Malformed(why) => malformed(format!("column {column:?}: {why}")),
+        other => other,
+    }
+}

@@ -1,0 +1,161 @@
+//! All tables that streams write to, and the one way of a batch into blocks.
+
+use super::plan::Known;
+use super::schema::Column;
+use super::table::FlightTable;
+use super::{Batch, FlightError, Plan, malformed};
+use crate::dictionary::Dictionary;
+use crate::forgetting::Forgetting;
+use crate::refused::{Reason, Refused};
+use hashbrown::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use warpline_storage::Storage;
+use warpline_storage::model::{Block, Timestamp};
+
+/// Tables that are known at a time; past them all are forgotten within a minute.
+const MAX_TABLES: usize = 4_096;
+
+/// What became of one batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FlightTally {
+    /// Rows that were taken.
+    pub(crate) rows: u64,
+    /// Values of fields read.
+    pub(crate) values: u64,
+    pub(crate) refused: Refused,
+}
+
+impl FlightTally {
+    /// Adds what became of another batch.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.values += other.values;
+        self.refused.merge(&other.refused);
+    }
+
+    pub(crate) fn refused_rows(&self) -> u64 {
+        self.refused.count(Reason::Series) + self.refused.count(Reason::Time)
+    }
+
+    /// Values of rows that were taken otherwise.
+    pub(crate) fn refused_values(&self) -> u64 {
+        self.refused.count(Reason::Column) + self.refused.count(Reason::Value)
+    }
+}
+
+/// What a batch is mapped with.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) storage: &'a Storage,
+    pub(super) accepted: RangeInclusive<Timestamp>,
+    pub(super) minute: u32,
+    /// Series that may be known.
+    pub(super) series: usize,
+    /// Bytes that the tags of its series may have.
+    pub(super) tag_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct FlightRegister {
+    dictionary: Arc<Dictionary>,
+    forgetting: Forgetting,
+    tag_bytes: usize,
+    tables: HashMap<Arc<str>, FlightTable>,
+}
+
+impl FlightRegister {
+    /// Knows up to `series`; those of one batch may have `tag_bytes`.
+    pub(crate) fn new(dictionary: Arc<Dictionary>, series: usize, tag_bytes: usize) -> Self {
+        let forgetting = Forgetting::new(series);
+        Self { dictionary, forgetting, tag_bytes, tables: HashMap::new() }
+    }
+
+    /// Series that are known.
+    pub(crate) fn len(&self) -> usize {
+        self.tables.values().map(FlightTable::len).sum()
+    }
+
+    /// What a stream's columns are in their table.
+    pub(crate) fn plan(
+        &mut self,
+        table: &str,
+        columns: &[Column],
+        minute: u32,
+        storage: &Storage,
+    ) -> Result<Plan, FlightError> {
+        self.begin(minute);
+        let snapshot = storage.snapshot();
+        let stored = snapshot.table(table).map(|table| &*table.schema);
+        let with_rows = self.tables.get(table).filter(|table| table.len() > 0);
+        let identity = with_rows.map(|table| &*table.identity);
+        let known = Known { table, stored, identity, dictionary: &self.dictionary };
+        let plan = Plan::of(columns, known)?;
+        if identity.is_some_and(|identity| *identity != plan.identity) {
+            // Another protocol has made the table meanwhile.
+            self.tables.remove(table);
+        }
+        self.check_room(&plan.table)?;
+        Ok(plan)
+    }
+
+    /// Maps a batch: the rows as blocks, under layouts that the store has taken.
+    pub(crate) fn map(
+        &mut self,
+        plan: &Plan,
+        batch: &Batch,
+        minute: u32,
+        storage: &Storage,
+    ) -> Result<(Vec<Block>, FlightTally), FlightError> {
+        self.begin(minute);
+        let times = storage.accepted_times();
+        let request = Request {
+            storage,
+            accepted: times.first..=times.last,
+            minute,
+            series: self.forgetting.limit(),
+            tag_bytes: self.tag_bytes,
+        };
+        let room = request.series.saturating_sub(self.len());
+        let mut tally = FlightTally::default();
+        let blocks = self.table(plan)?.map(plan, batch, &request, room, &mut tally)?;
+        Ok((blocks, tally))
+    }
+
+    fn begin(&mut self, minute: u32) {
+        let crowded = self.tables.len() >= MAX_TABLES && minute != self.forgetting.minute();
+        let tables = &self.tables;
+        let sent_since = |since| tables.values().map(|table| table.sent_since(since)).sum();
+        let known = tables.values().map(FlightTable::len).sum();
+        if self.forgetting.turn(minute, known, sent_since) || crowded {
+            self.tables = HashMap::new();
+        }
+    }
+
+    fn check_room(&self, table: &str) -> Result<(), FlightError> {
+        if self.tables.len() < MAX_TABLES || self.tables.contains_key(table) {
+            return Ok(());
+        }
+        Err(FlightError::TooLarge(format!(
+            "{MAX_TABLES} tables are known, which is the limit: use fewer names, or try in a minute"
+        )))
+    }
+
+    /// The plan's table, which is made where nobody knows it.
+    fn table(&mut self, plan: &Plan) -> Result<&mut FlightTable, FlightError> {
+        self.check_room(&plan.table)?;
+        let is_other = |table: &FlightTable| table.identity != plan.identity;
+        if self.tables.get(&plan.table).is_some_and(|table| table.len() == 0 && is_other(table)) {
+            self.tables.remove(&plan.table);
+        }
+        let known = self.tables.entry(plan.table.clone());
+        let known = known.or_insert_with(|| FlightTable::new(plan));
+        if known.identity != plan.identity {
+            let (table, identity) = (&plan.table, &known.identity);
+            return Err(malformed(format!(
+                "table {table} has come to be identified by {identity:?}: begin a new stream"
+            )));
+        }
+        Ok(known)
+    }
+}
