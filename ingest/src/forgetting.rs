@@ -12,6 +12,14 @@ pub(crate) const REMEMBERED: Duration = Duration::from_hours(1);
 /// Series that may be known beyond twice those sent lately.
 pub(crate) const SPARE: usize = 1 << 16;
 
+/// Bytes of what a series is known by; one of more takes the room of others.
+const NAME_BYTES: usize = 1 << 10;
+
+/// How many series these are to the limit, which is of memory too.
+pub(crate) fn weight(series: usize, name_bytes: usize) -> usize {
+    series.max(name_bytes / NAME_BYTES)
+}
+
 /// One register's clock and limit.
 #[derive(Debug)]
 pub(crate) struct Forgetting {
@@ -36,8 +44,8 @@ impl Forgetting {
         self.minute
     }
 
-    /// Turns to the minute of a request. `sent_since` counts those of the `known` series that
-    /// were sent at or after a minute. Answers whether to forget all of them now.
+    /// Turns to the minute of a request. `sent_since` counts those of the `known` series, by their
+    /// weight, that were sent at or after a minute. Answers whether to forget all of them now.
     pub(crate) fn turn(
         &mut self,
         minute: u32,

@@ -1,8 +1,10 @@
 //! Labels that a node gives to all its rows, and the jobs that its GPUs run.
 //!
 //! Blocks do not hold attributes, layouts do; so a layout is dressed and its blocks are as they
-//! were. What an exporter said itself stays: only absent attributes are filled in.
+//! were. What an exporter said itself stays: only absent attributes are filled in. As in all
+//! tables, names differ by more than case.
 
+use crate::exposition::MAX_LABELS;
 use hashbrown::HashMap;
 use std::sync::Arc;
 use warpline_storage::model::{Layout, LayoutError, MAX_TAG_BYTES, Series};
@@ -24,6 +26,8 @@ pub enum LabelError {
     Taken { line: usize, name: String },
     #[error("line {line}: {name:?} is given twice")]
     Twice { line: usize, name: String },
+    #[error("line {line}: more than {MAX_LABELS} labels")]
+    Many { line: usize },
     #[error("line {line}: a value of {bytes} bytes is longer than the limit of {MAX_TAG_BYTES}")]
     Long { line: usize, bytes: usize },
 }
@@ -50,7 +54,10 @@ impl Labels {
             let (name, value) = text.split_once('=').ok_or(LabelError::NoValue { line })?;
             let (name, value) = (name.trim(), value.trim());
             check(line, name, value)?;
-            if all.iter().any(|(known, _)| **known == *name) {
+            if all.len() == MAX_LABELS {
+                return Err(LabelError::Many { line });
+            }
+            if all.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 return Err(LabelError::Twice { line, name: name.to_owned() });
             }
             all.push((name.into(), value.into()));
@@ -89,13 +96,13 @@ impl Labels {
         let gpu = layout.identity_tags().iter().position(|tag| &**tag == "gpu");
         let mut tags = layout.attribute_tags().to_vec();
         let free = |name: &str| {
-            layout.columns().iter().all(|column| *column.name != *name)
-                && layout.identity_tags().iter().all(|tag| **tag != *name)
+            let columns = layout.columns().iter().map(|column| &column.name);
+            columns.chain(layout.identity_tags()).all(|taken| !taken.eq_ignore_ascii_case(name))
         };
         let job = (!self.jobs.is_empty() && gpu.is_some()).then(|| Arc::from(JOB));
         let names = self.all.iter().map(|(name, _)| name.clone()).chain(job);
         for name in names.filter(|name| free(name)) {
-            if !tags.contains(&name) {
+            if !tags.iter().any(|tag| tag.eq_ignore_ascii_case(&name)) {
                 tags.push(name);
             }
         }
@@ -117,9 +124,10 @@ impl Labels {
     fn value(&self, name: &str, gpu: Option<&str>) -> Arc<str> {
         // A MIG instance, 0/3, has the job of GPU 0.
         let index = gpu.map(|gpu| gpu.split_once('/').map_or(gpu, |(index, _)| index));
-        let job = index.filter(|_| name == JOB).and_then(|index| self.jobs.get(index));
-        let label = || self.all.iter().find(|(known, _)| **known == *name).map(|(_, value)| value);
-        job.or_else(label).cloned().unwrap_or_else(|| "".into())
+        let is_job = name.eq_ignore_ascii_case(JOB);
+        let job = index.filter(|_| is_job).and_then(|index| self.jobs.get(index));
+        let label = || self.all.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        job.or_else(|| label().map(|(_, value)| value)).cloned().unwrap_or_else(|| "".into())
     }
 }
 
@@ -129,7 +137,7 @@ fn check(line: usize, name: &str, value: &str) -> Result<(), LabelError> {
     if !first || !name.chars().all(word) || name.len() > 64 {
         return Err(LabelError::Name { line, name: name.chars().take(80).collect() });
     }
-    if TAKEN.contains(&name) {
+    if TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(name)) {
         return Err(LabelError::Taken { line, name: name.to_owned() });
     }
     if value.len() > MAX_TAG_BYTES {
@@ -183,9 +191,25 @@ mod tests {
         assert!(matches!(refused("1a=1"), LabelError::Name { line: 1, .. }));
         assert!(matches!(refused("=1"), LabelError::Name { line: 1, .. }));
         assert!(matches!(refused("node=1"), LabelError::Taken { line: 1, .. }));
+        assert!(matches!(refused("DATE=1"), LabelError::Taken { line: 1, .. }));
         assert!(matches!(refused("a=1\na=2"), LabelError::Twice { line: 2, .. }));
+        assert!(matches!(refused("a=1\nA=2"), LabelError::Twice { line: 2, .. }));
         let long = format!("a={}", "x".repeat(MAX_TAG_BYTES + 1));
         assert!(matches!(refused(&long), LabelError::Long { line: 1, bytes: 4_097 }));
+        let many = (0..200).map(|n| format!("l{n}=x\n")).collect::<Vec<_>>().concat();
+        assert_eq!(refused(&many), LabelError::Many { line: 129 });
+    }
+
+    #[test]
+    fn labels_in_other_letters_name_the_same() {
+        let all = Labels::parse("Rack=r1\nPOWER_USAGE=no\nGpu_1=x\nHPC_JOB=own").unwrap();
+        let mut labels = Labels::new(all);
+        labels.add_jobs("0", "17");
+        let dressed = labels.dress(&layout("gpu")).unwrap();
+        let names: Vec<_> = dressed.attribute_tags().iter().map(|name| &**name).collect();
+        assert_eq!(names, ["rack", "Gpu_1", "HPC_JOB"]);
+        assert_eq!(attributes(&dressed)[0], ["r1", "x", "17"]);
+        assert_eq!(attributes(&dressed)[2], ["r1", "x", "own"]);
     }
 
     proptest::proptest! {

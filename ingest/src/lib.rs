@@ -7,6 +7,9 @@ pub mod exposition;
 mod flight;
 mod forgetting;
 pub mod frame;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod labels;
 pub mod line_protocol;
 mod lines;

@@ -67,8 +67,12 @@ pub struct Dictionary {
 impl Dictionary {
     /// The fields of DCGM 4.6 that are about a GPU, old names included.
     pub fn builtin() -> Self {
-        let empty = Self { fields: Vec::new(), by_name: HashMap::new(), by_column: HashMap::new() };
-        empty.with_text(DCGM, "dcgm.csv").expect("the built-in dictionary is well-formed")
+        let read = Self::empty().with_text(DCGM, "dcgm.csv");
+        read.expect("the built-in dictionary is well-formed")
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { fields: Vec::new(), by_name: HashMap::new(), by_column: HashMap::new() }
     }
 
     /// This dictionary and the fields of a file with the same columns.

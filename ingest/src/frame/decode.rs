@@ -1,7 +1,7 @@
 //! Reads messages: the whole message is verified first, then its parts are views into it.
 
 use super::generated as wire;
-use super::{FrameError, Hello, Reason, Refusal, Welcome, field_type_of};
+use super::{FrameError, Hello, MAX_SEQUENCE, Reason, Refusal, Welcome, field_type_of};
 use bytes::Bytes;
 use flatbuffers::{ForwardsUOffset, Vector, VerifierOptions};
 use hashbrown::HashSet;
@@ -51,7 +51,19 @@ pub fn decode(bytes: &Bytes) -> Result<Message<'_>, FrameError> {
     }
     let message = wire::root_as_message_with_opts(&options, bytes)
         .map_err(|error| FrameError::Malformed(one_line(&error.to_string())))?;
-    read_body(bytes, &message).ok_or(FrameError::Kind(message.body_type().0))
+    let message = read_body(bytes, &message).ok_or(FrameError::Kind(message.body_type().0))?;
+    check_standing(message)
+}
+
+/// What a server says to have are sequences that frames can have.
+fn check_standing(message: Message<'_>) -> Result<Message<'_>, FrameError> {
+    let (Message::Welcome(Welcome { durable, stored, .. })
+    | Message::Acknowledge(Acknowledged { durable, stored })) = message
+    else {
+        return Ok(message);
+    };
+    let highest = durable.max(stored);
+    if highest > MAX_SEQUENCE { Err(FrameError::Standing(highest)) } else { Ok(message) }
 }
 
 fn read_body<'a>(bytes: &'a Bytes, message: &wire::Message<'a>) -> Option<Message<'a>> {

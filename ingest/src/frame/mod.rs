@@ -33,6 +33,9 @@ use warpline_storage::model::{FieldType, LayoutError, Sequence};
 /// The version of the protocol that this build speaks.
 pub const PROTOCOL_VERSION: u16 = 1;
 
+/// The highest sequence that a frame may have: leaves room to count on.
+pub const MAX_SEQUENCE: Sequence = i64::MAX as Sequence;
+
 /// The gRPC service's name and the path of its one method.
 pub const SERVICE_NAME: &str = "warpline.v1.Ingest";
 pub const STREAM_PATH: &str = "/warpline.v1.Ingest/Stream";
@@ -150,6 +153,8 @@ pub enum FrameError {
     Malformed(String),
     #[error("a message of kind {0}, which protocol version {PROTOCOL_VERSION} does not know")]
     Kind(u8),
+    #[error("the server says that it has frame {0}; frames go up to {MAX_SEQUENCE}")]
+    Standing(Sequence),
     #[error("column {column:?} has type code {kind} with {digits} digits and {decimals} decimals")]
     FieldKind { column: String, kind: u8, digits: u8, decimals: u8 },
     #[error(

@@ -13,8 +13,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use crate::forgetting::{Forgetting, too_many};
-use crate::line_protocol::{FieldValue, Malformed, Point, Points};
+use crate::forgetting::{Forgetting, too_many, weight};
+use crate::line_protocol::{FieldValue, Point, Points};
 use crate::naming::cleaned;
 use crate::refused::{Reason, Refused};
 use crate::register::{MAX_KEY_BYTES, too_long};
@@ -82,6 +82,7 @@ struct Known {
 pub(crate) struct LineRegister {
     forgetting: Forgetting,
     known: HashTable<Known>,
+    key_bytes: usize,
     hasher: DefaultHashBuilder,
     tables: Vec<LineTable>,
     by_name: HashMap<Arc<str>, u32>,
@@ -104,6 +105,7 @@ impl LineRegister {
         Self {
             forgetting: Forgetting::new(limit),
             known: HashTable::new(),
+            key_bytes: 0,
             hasher: DefaultHashBuilder::default(),
             tables: Vec::new(),
             by_name: HashMap::new(),
@@ -124,10 +126,10 @@ impl LineRegister {
         storage: &Storage,
     ) -> Result<(Vec<Block>, LineTally), StorageError> {
         self.begin(minute);
-        let points: Vec<Result<Point<'_>, Malformed>> = Points::new(text).collect();
-        self.make_tables(points.iter().flatten(), storage);
+        // Read twice: kept, points of a few bytes would take many times their text.
+        self.make_tables(Points::new(text).flatten(), storage);
         let mut tally = LineTally::default();
-        for point in points {
+        for point in Points::new(text) {
             tally.points += 1;
             let taken = match point {
                 Ok(point) => self.point(&point, times, storage, &mut tally),
@@ -153,15 +155,17 @@ impl LineRegister {
         let crowded = self.tables.len() >= MAX_TABLES && minute != self.forgetting.minute();
         let known = &self.known;
         let sent_since = |since| known.iter().filter(|known| known.seen >= since).count();
-        if self.forgetting.turn(minute, known.len(), sent_since) || crowded {
+        let weight = weight(known.len(), self.key_bytes);
+        if self.forgetting.turn(minute, weight, sent_since) || crowded {
             self.known = HashTable::new();
+            self.key_bytes = 0;
             self.tables = Vec::new();
             self.by_name = HashMap::new();
         }
     }
 
     /// Makes the tables that points name and nobody knows, with all the tags that they have.
-    fn make_tables<'a>(&mut self, points: impl Iterator<Item = &'a Point<'a>>, storage: &Storage) {
+    fn make_tables<'a>(&mut self, points: impl Iterator<Item = Point<'a>>, storage: &Storage) {
         let mut new: HashMap<Arc<str>, BTreeSet<Arc<str>>> = HashMap::new();
         for point in points {
             let room = self.tables.len() + new.len() < MAX_TABLES;
@@ -235,7 +239,7 @@ impl LineRegister {
     /// Gives a series a place that it has not had.
     fn place(&mut self, point: &Point<'_>) -> Result<(u32, u32), String> {
         let limit = self.forgetting.limit();
-        if self.known.len() >= limit {
+        if weight(self.known.len(), self.key_bytes + point.series.len()) >= limit {
             return Err(too_many(limit, "of lines"));
         }
         if point.series.len() > MAX_KEY_BYTES {
@@ -249,6 +253,7 @@ impl LineRegister {
         let known =
             Known { key: point.series.into(), table, thing, seen: self.forgetting.minute() };
         self.known.insert_unique(hash, known, |known| self.hasher.hash_one(&*known.key));
+        self.key_bytes += point.series.len();
         Ok((table, thing))
     }
 }

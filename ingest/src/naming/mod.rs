@@ -16,7 +16,7 @@ mod names;
 mod place;
 
 pub(crate) use family::family_of;
-pub(crate) use gpu::{Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
+pub(crate) use gpu::{Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames, carry};
 pub(crate) use metric::{
     METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, is_dcgm, metric_column, number_of,
 };

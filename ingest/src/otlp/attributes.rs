@@ -4,7 +4,9 @@
 //! `service.instance.id` is `instance`, `host.name` is `hostname`, `k8s.cluster.name` is `cluster`.
 
 use super::text;
+use crate::exposition::MAX_LABELS;
 use crate::protobuf::{Data, Fields, Malformed};
+use crate::register::{MAX_KEY_BYTES, too_long};
 use crate::remote_write::SeriesKey;
 use serde_json::{Map, Value as Json};
 use std::borrow::Cow;
@@ -18,19 +20,37 @@ const RENAMED: [(&str, &str); 4] = [
     ("k8s.cluster.name", "cluster"),
 ];
 
-/// Labels by name, each once.
-#[derive(Clone, Debug, Default)]
+/// Labels by name, each once. Where they are more, or longer, than any series may have, the rest
+/// of them is passed over and the series is refused.
+#[derive(Debug, Default)]
 pub(super) struct Labels<'a> {
     all: Vec<(&'a str, Cow<'a, str>)>,
+    /// Of all names and values.
+    bytes: usize,
+    too_many: bool,
 }
 
 impl<'a> Labels<'a> {
     /// A later value of a label takes an earlier one's place.
     pub(super) fn set(&mut self, name: &'a str, value: Cow<'a, str>) {
-        match self.all.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = value,
-            None => self.all.push((name, value)),
+        if let Some((_, known)) = self.all.iter_mut().find(|(known, _)| *known == name) {
+            self.bytes = self.bytes - known.len() + value.len();
+            *known = value;
+        } else if self.all.len() == MAX_LABELS {
+            self.too_many = true;
+        } else {
+            self.bytes += name.len() + value.len();
+            self.all.push((name, value));
         }
+    }
+
+    /// Why no series may have these labels together, and so many bytes beside them.
+    pub(super) fn excess(of: [&Self; 3], others: usize) -> Option<String> {
+        if of.iter().any(|labels| labels.too_many) {
+            return Some(format!("a series has more than {MAX_LABELS} labels"));
+        }
+        let bytes = others + of.iter().map(|labels| labels.bytes).sum::<usize>();
+        (bytes > MAX_KEY_BYTES).then(|| too_long(bytes))
     }
 
     /// The attributes of a `Resource`.
@@ -54,15 +74,16 @@ impl<'a> Labels<'a> {
     /// A `KeyValue`.
     pub(super) fn add(&mut self, message: &'a [u8]) -> Result<(), Malformed> {
         let (name, value) = key_value(message)?;
-        let value = match value {
-            None => Cow::Borrowed(""),
-            Some(value) => in_words(value)?,
-        };
-        self.set(name, value);
+        match value {
+            None => self.set(name, Cow::Borrowed("")),
+            // What is so long is not made a text of: lists of nothing take much memory.
+            Some(value) if value.len() > MAX_KEY_BYTES => self.bytes += value.len(),
+            Some(value) => self.set(name, in_words(value)?),
+        }
         Ok(())
     }
 
-    /// Appends the labels of a point, which go before those of its resource.
+    /// Appends the labels, but for those that labels which go before them have too.
     pub(super) fn append_to(&self, key: &mut SeriesKey, before: &[&Labels<'_>]) {
         for (name, value) in &self.all {
             let hidden = before.iter().any(|other| other.all.iter().any(|(own, _)| own == name));

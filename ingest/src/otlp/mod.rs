@@ -74,7 +74,7 @@ fn scope(
     register: &mut Register,
     tally: &mut PointTally,
 ) -> Result<(), Malformed> {
-    let mut labels = resource.clone();
+    let mut labels = Labels::default();
     if let Some(scope) = Fields::last(message, 1)?
         && let Some(name) = Fields::last(scope.bytes("ScopeMetrics", 1)?, 1)?
     {
@@ -83,7 +83,7 @@ fn scope(
     let mut fields = Fields::new(message);
     while let Some((field, data)) = fields.next()? {
         if field == 2 {
-            metric(data.bytes("ScopeMetrics", 2)?, &labels, register, tally)?;
+            metric(data.bytes("ScopeMetrics", 2)?, [&labels, resource], register, tally)?;
         }
     }
     Ok(())
@@ -91,7 +91,7 @@ fn scope(
 
 fn metric(
     message: &[u8],
-    labels: &Labels<'_>,
+    labels: [&Labels<'_>; 2],
     register: &mut Register,
     tally: &mut PointTally,
 ) -> Result<(), Malformed> {

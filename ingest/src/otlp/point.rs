@@ -40,8 +40,8 @@ pub(super) struct Points<'a> {
     pub(super) unit: &'a str,
     pub(super) kind: MetricType,
     pub(super) shape: Shape,
-    /// Of scope and resource.
-    pub(super) labels: &'a Labels<'a>,
+    /// Of scope and resource; the former go before the latter.
+    pub(super) labels: [&'a Labels<'a>; 2],
 }
 
 /// One point.
@@ -72,6 +72,12 @@ impl Points<'_> {
             let point = self.point(data.bytes("data", 1)?)?;
             let exemplars = || "exemplars are not stored".to_owned();
             register.refused().add(Reason::Exemplar, point.exemplars, exemplars);
+            let [scope, resource] = self.labels;
+            let others = self.name.len() + self.unit.len();
+            if let Some(why) = Labels::excess([&point.labels, scope, resource], others) {
+                register.refuse(1, &why);
+                continue;
+            }
             match self.shape {
                 Shape::Number => {
                     let value = point.value.unwrap_or(Value::Float(f64::from_bits(STALE)));
@@ -171,8 +177,10 @@ impl Points<'_> {
         if let Some((name, value)) = label {
             key.label(name.as_bytes(), value.as_bytes());
         }
+        let [scope, resource] = self.labels;
         point.labels.append_to(key, &[]);
-        self.labels.append_to(key, &[&point.labels]);
+        resource.append_to(key, &[&point.labels, scope]);
+        scope.append_to(key, &[&point.labels]);
         key.told(self.kind, self.unit.as_bytes());
         register.series(key.as_bytes());
         let stale = Value::Float(f64::from_bits(STALE));

@@ -117,8 +117,8 @@ async fn numbers_are_samples_with_the_labels_of_all_levels() {
     assert_eq!(points, PointTally { points: 5, unsupported: 2 });
 }
 
-#[tokio::test]
-async fn histograms_and_summaries_are_their_plain_samples() {
+/// A histogram, a summary and an exponential histogram, of one point each.
+pub(crate) fn distributions() -> [Vec<u8>; 3] {
     let packed = |tag: u8, bits: &[u64]| {
         let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
         message(tag, &bytes)
@@ -137,12 +137,16 @@ async fn histograms_and_summaries_are_their_plain_samples() {
         [fixed(0x19, TIME), fixed(0x21, 3), fixed(0x29, 4_f64.to_bits()), message(0x32, &quantile)];
     let summary = message(0x0a, &summary.concat());
     let exponential = message(0x0a, &fixed(0x19, TIME));
-    let metrics = [
+    [
         metric("d", "s", 0x4a, &histogram),
         metric("e", "s", 0x5a, &summary),
         metric("f", "s", 0x52, &exponential),
-    ];
-    let (rows, points) = rows(&request(&[], "", &metrics)).await;
+    ]
+}
+
+#[tokio::test]
+async fn histograms_and_summaries_are_their_plain_samples() {
+    let (rows, points) = rows(&request(&[], "", &distributions())).await;
     assert_eq!(
         rows,
         [

@@ -289,7 +289,7 @@ impl Pages {
     ) -> Result<Page, StorageError> {
         let column = |number: &u32| (*number, self.column(*number).clone());
         let columns: Vec<_> = columns.iter().map(column).collect();
-        let (attributes, series) = self.things.listed(things);
+        let (attributes, series) = self.things.listed(things)?;
         let layout = Layout::new(
             self.table.clone(),
             self.identity_tags.clone(),

@@ -2,10 +2,14 @@
 
 use crate::naming::Attributes;
 use hashbrown::hash_table::Entry;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use warpline_storage::StorageError;
 use warpline_storage::model::Series;
+
+/// Names of attributes in one layout: each of its series has a value for each of them.
+const MAX_ATTRIBUTES: usize = 1_024;
 
 /// A place in a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,22 +90,33 @@ impl Things {
         of.iter().enumerate().filter(at_home).map(|(_, thing)| *thing)
     }
 
-    /// Things as a layout lists them, with the names of their attributes.
-    pub(super) fn listed(&self, of: &[u32]) -> (Vec<Arc<str>>, Vec<Series>) {
+    /// Things as a layout lists them, with the names of their attributes; an error where these are
+    /// more than a layout has.
+    pub(super) fn listed(&self, of: &[u32]) -> Result<(Vec<Arc<str>>, Vec<Series>), StorageError> {
         let mut names: Vec<Arc<str>> = Vec::new();
+        let mut numbers: HashMap<&Arc<str>, usize> = HashMap::new();
         for (name, _) in of.iter().flat_map(|thing| &self.all[*thing as usize].attributes) {
-            if !names.contains(name) {
+            numbers.entry(name).or_insert_with(|| {
                 names.push(name.clone());
-            }
+                names.len() - 1
+            });
+        }
+        if names.len() > MAX_ATTRIBUTES {
+            return Err(StorageError::rejected(format!(
+                "series that come together have {} attributes; the limit is {MAX_ATTRIBUTES}",
+                names.len()
+            )));
         }
         let none: Arc<str> = "".into();
         let series = of.iter().map(|thing| {
             let Thing { identity, attributes, .. } = &self.all[*thing as usize];
-            let own = |name: &Arc<str>| attributes.iter().find(|(known, _)| known == name);
-            let value = |name| own(name).map_or_else(|| none.clone(), |(_, value)| value.clone());
-            Series { identity: identity.clone(), attributes: names.iter().map(value).collect() }
+            let mut values = vec![none.clone(); names.len()];
+            for (name, value) in attributes {
+                values[numbers[name]] = value.clone();
+            }
+            Series { identity: identity.clone(), attributes: values }
         });
         let series = series.collect();
-        (names, series)
+        Ok((names, series))
     }
 }

@@ -1,6 +1,6 @@
 //! The wide rows of table `gpu` while a request is read.
 
-use crate::naming::{AboutGpu, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
+use crate::naming::{AboutGpu, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames, carry};
 use crate::pages::Pages;
 use crate::refused::Refused;
 use hashbrown::HashMap;
@@ -48,16 +48,21 @@ impl GpuRows {
         self.pages.column(cell.column)
     }
 
-    /// Adds a sample; `None` makes a row in which the column has no value.
-    pub(super) fn add(&mut self, cell: GpuCell, time: Timestamp, value: Option<Value>) {
+    /// Adds a sample; `None` makes a row in which the column has no value. Says why it cannot be
+    /// taken.
+    pub(super) fn add(
+        &mut self,
+        cell: GpuCell,
+        time: Timestamp,
+        value: Option<Value>,
+    ) -> Result<(), String> {
         let carried = &mut self.carried[cell.gpu as usize];
         if carried.is_empty() {
             self.present.push(cell.gpu);
         }
-        if !carried.contains(&cell.attributes) {
-            carried.push(cell.attributes);
-        }
+        carry(carried, cell.attributes)?;
         self.cells.push((cell, time, value));
+        Ok(())
     }
 
     pub(super) fn discard(&mut self) {

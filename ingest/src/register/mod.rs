@@ -16,7 +16,7 @@ mod tests;
 
 use crate::dictionary::{Dictionary, is_blank};
 use crate::exposition::MetricType;
-use crate::forgetting::{Forgetting, too_many};
+use crate::forgetting::{Forgetting, too_many, weight};
 use crate::naming::{
     self, Found, GpuCell, METRIC_ATTRIBUTES, METRIC_IDENTITY, METRIC_TABLE, Origin, is_dcgm,
     metric_column, number_of,
@@ -81,6 +81,7 @@ pub(crate) struct Register {
     /// In the order in which they came.
     known: Vec<Known>,
     by_key: HashTable<u32>,
+    key_bytes: usize,
     hasher: DefaultHashBuilder,
     /// The series found last: senders keep their order, so the next one is likely beside it.
     last: usize,
@@ -105,6 +106,7 @@ impl Register {
             forgetting: Forgetting::new(limit),
             known: Vec::new(),
             by_key: HashTable::new(),
+            key_bytes: 0,
             hasher: DefaultHashBuilder::default(),
             last: 0,
             families: Families::default(),
@@ -128,9 +130,10 @@ impl Register {
         self.times = times;
         let known = &self.known;
         let sent_since = |since| known.iter().filter(|known| known.seen >= since).count();
-        if self.forgetting.turn(minute, known.len(), sent_since) {
+        if self.forgetting.turn(minute, weight(known.len(), self.key_bytes), sent_since) {
             self.known = Vec::new();
             self.by_key = HashTable::new();
+            self.key_bytes = 0;
             self.last = 0;
             self.gpu = GpuRows::default();
             self.metric = metric_pages();
@@ -151,7 +154,7 @@ impl Register {
                 self.place = Place::Refused;
                 self.why = too_long(key.len());
             }
-            None if self.known.len() < self.forgetting.limit() => self.remember(key),
+            None if self.has_room(key) => self.remember(key),
             None => {
                 self.place = Place::Refused;
                 self.why = too_many(self.forgetting.limit(), "by their labels");
@@ -162,6 +165,10 @@ impl Register {
             // To remember reasons would cost memory for nothing.
             self.look_up(key);
         }
+    }
+
+    fn has_room(&self, key: &[u8]) -> bool {
+        weight(self.known.len(), self.key_bytes + key.len()) < self.forgetting.limit()
     }
 
     fn find(&mut self, key: &[u8]) -> Option<usize> {
@@ -193,6 +200,7 @@ impl Register {
         let Self { known, hasher, .. } = self;
         let (at, hash) = (known.len() as u32, hasher.hash_one(key));
         known.push(Known { key: key.into(), place, seen, families });
+        self.key_bytes += key.len();
         let hash_of = |at: &u32| hasher.hash_one(&*known[*at as usize].key);
         self.by_key.insert_unique(hash, at, hash_of);
         self.last = at as usize;
@@ -258,7 +266,9 @@ impl Register {
             Place::Gpu(cell) => {
                 let blank = is_blank(value, self.gpu.column(cell).field_type);
                 self.tally.blank += u64::from(blank);
-                self.gpu.add(cell, time, (!blank).then_some(value));
+                if let Err(why) = self.gpu.add(cell, time, (!blank).then_some(value)) {
+                    self.tally.refused.add(Reason::Series, 1, || why);
+                }
             }
             Place::Refused => {
                 let why = &self.why;

@@ -19,6 +19,11 @@ pub use key::{LabelledSeries, SeriesKey};
 use crate::exposition::MetricType;
 use crate::protobuf;
 
+/// Symbols of a request of version 2.0.
+pub const MAX_SYMBOLS: usize = 1 << 20;
+/// What the labels of all series of a request of version 2.0 take when they are written out.
+pub const MAX_EXPANDED_BYTES: usize = 256 << 20;
+
 /// Which message a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
@@ -35,6 +40,13 @@ pub enum Malformed {
     Snappy(String),
     #[error("the first symbol is {0:?} where it must be empty")]
     FirstSymbol(String),
+    #[error("the request has more than {MAX_SYMBOLS} symbols: send it in parts")]
+    ManySymbols,
+    #[error(
+        "the labels of all series take more than {} MiB when written out: send them in parts",
+        MAX_EXPANDED_BYTES >> 20
+    )]
+    Expanded,
     #[error(transparent)]
     Message(#[from] protobuf::Malformed),
 }

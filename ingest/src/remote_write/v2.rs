@@ -6,25 +6,34 @@
 //!              5 Metadata   6 created_timestamp
 //! Metadata     1 type   3 help_ref   4 unit_ref
 //! ```
-//! A series with a reference to no symbol is told and left out; the ones beside it are read.
+//! A series with a reference to no symbol is told and left out; the ones beside it are read. A
+//! reference is a byte and a symbol may be long, so what references write out is bounded.
 
 use super::key::SeriesKey;
 use super::v1::sample;
-use super::{Malformed, Sink, kind_of};
-use crate::exposition::MetricType;
+use super::{MAX_EXPANDED_BYTES, MAX_SYMBOLS, Malformed, Sink, kind_of};
+use crate::exposition::{MAX_LABELS, MetricType};
 use crate::protobuf::{self, Data, Fields};
+use crate::register::{MAX_KEY_BYTES, too_long};
 
 const REQUEST: &str = "Request";
 const SERIES: &str = "TimeSeries";
+/// References of a series' labels and its name.
+const MAX_REFS: usize = 2 * (MAX_LABELS + 1);
 
 pub(super) fn read(message: &[u8], sink: &mut impl Sink) -> Result<(), Malformed> {
     let symbols = symbols(message)?;
     let (mut key, mut refs) = (SeriesKey::default(), Vec::new());
+    let mut expanded = 0;
     let mut fields = Fields::new(message);
     while let Some((field, data)) = fields.next()? {
         if field == 5 {
             let message = data.bytes(REQUEST, 5)?;
             series(message, &symbols, &mut key, &mut refs, sink)?;
+            expanded += key.as_bytes().len();
+            if expanded > MAX_EXPANDED_BYTES {
+                return Err(Malformed::Expanded);
+            }
         }
     }
     Ok(())
@@ -35,12 +44,16 @@ fn symbols(message: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
     let mut fields = Fields::new(message);
     while let Some((field, data)) = fields.next()? {
         if field == 4 {
+            if symbols.len() == MAX_SYMBOLS {
+                return Err(Malformed::ManySymbols);
+            }
             symbols.push(data.bytes(REQUEST, 4)?);
         }
     }
     match symbols.first() {
         Some(first) if !first.is_empty() => {
-            Err(Malformed::FirstSymbol(String::from_utf8_lossy(first).into_owned()))
+            let begins = &first[..first.len().min(80)];
+            Err(Malformed::FirstSymbol(String::from_utf8_lossy(begins).into_owned()))
         }
         _ => Ok(symbols),
     }
@@ -53,6 +66,7 @@ fn series(
     refs: &mut Vec<u32>,
     sink: &mut impl Sink,
 ) -> Result<(), Malformed> {
+    key.clear();
     refs.clear();
     let told = head(message, refs)?;
     match make_key(refs, told, symbols, key) {
@@ -77,19 +91,25 @@ fn series(
     Ok(())
 }
 
-/// The references of a series' labels, and its metadata: kind and reference of its unit.
+/// The references of a series' labels, one more than allowed at most, and its metadata: kind and
+/// reference of its unit.
 fn head(message: &[u8], refs: &mut Vec<u32>) -> Result<(u64, u64), Malformed> {
     let mut told = (0, 0);
+    let mut push = |number: u64| {
+        if refs.len() <= MAX_REFS {
+            refs.push(reference(number));
+        }
+    };
     let mut fields = Fields::new(message);
     while let Some((field, data)) = fields.next()? {
         match (field, data) {
             (1, Data::Bytes(packed)) => {
                 let mut numbers = Fields::new(packed);
                 while !numbers.rest().is_empty() {
-                    refs.push(reference(numbers.varint()?));
+                    push(numbers.varint()?);
                 }
             }
-            (1, Data::Number(number)) => refs.push(reference(number)),
+            (1, Data::Number(number)) => push(number),
             (5, data) => told = metadata(data.bytes(SERIES, 5)?)?,
             _ => {}
         }
@@ -126,17 +146,26 @@ fn make_key(
             format!("a series refers to symbol {at} of a request that has {}", symbols.len())
         })
     };
+    if refs.len() > MAX_REFS {
+        return Err(format!("a series has more than {MAX_LABELS} labels"));
+    }
     let (pairs, []) = refs.as_chunks::<2>() else {
         return Err(format!("a series has {} references where names and values pair", refs.len()));
     };
-    key.clear();
+    let unit_text = if unit == 0 { &[][..] } else { symbol(reference(unit))? };
+    let mut bytes = unit_text.len();
+    for at in refs {
+        bytes += symbol(*at)?.len();
+    }
+    if bytes > MAX_KEY_BYTES {
+        return Err(too_long(bytes));
+    }
     for [name, value] in pairs {
         key.label(symbol(*name)?, symbol(*value)?);
     }
     if (kind, unit) != (0, 0) {
-        let unit = if unit == 0 { &[][..] } else { symbol(reference(unit))? };
         let kind: MetricType = kind_of(kind);
-        key.told(kind, unit);
+        key.told(kind, unit_text);
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use super::Report;
 use super::sheet::Sheet;
 use crate::dictionary::is_blank;
 use crate::exposition::Sample;
-use crate::naming::{AboutGpu, Attributes, Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames};
+use crate::naming::{
+    AboutGpu, Attributes, Columns, GPU_IDENTITY, GPU_TABLE, GpuCell, GpuNames, carry,
+};
 
 #[derive(Debug, Default)]
 pub(super) struct GpuTable {
@@ -49,9 +51,9 @@ impl GpuTable {
         time: Timestamp,
         report: &mut Report,
     ) {
-        let carried = &mut self.present[cell.gpu as usize];
-        if !carried.contains(&cell.attributes) {
-            carried.push(cell.attributes);
+        if let Err(why) = carry(&mut self.present[cell.gpu as usize], cell.attributes) {
+            report.refused.add(|| format!("line {}: {why}", sample.line));
+            return;
         }
         let row = self.sheet.row(cell.gpu, time);
         self.used[cell.column as usize] = true;

@@ -73,6 +73,7 @@ impl Folder {
         for file in list(path)? {
             let Some(scan) = scan(&file)? else {
                 warn!("{}: has no header: its writing was cut short", file.display());
+                left.unreadable += std::fs::metadata(&file).map_or(0, |known| known.len());
                 remove(&file);
                 continue;
             };

@@ -4,6 +4,7 @@
 //! bytes at hand before it is used, and every checksum before a body is read.
 
 use super::{LayoutId, Place};
+use crate::frame::MAX_SEQUENCE;
 use bytes::Bytes;
 use warpline_storage::model::{Sequence, Timestamp};
 
@@ -14,7 +15,11 @@ pub(super) const RECORD_BYTES: usize = 9;
 /// A frame's body before its blocks, and each block before its data.
 const FRAME_BYTES: usize = 20;
 const BLOCK_BYTES: usize = 12;
-const MAGIC: [u8; 8] = *b"WARPSPL\n";
+/// Places, shifts and numbers of layouts go up to this: two of them can be added.
+const MAX_NUMBER: u64 = MAX_SEQUENCE;
+/// And those that a process finds, so that it can count on.
+pub(super) const MAX_FOUND: u64 = MAX_NUMBER - (1 << 32);
+pub(super) const MAGIC: [u8; 8] = *b"WARPSPL\n";
 
 const LAYOUT: u8 = 1;
 const FRAME: u8 = 2;
@@ -75,11 +80,12 @@ impl Header {
             newer => return Err(HeaderError::Newer(newer)),
         }
         take(bytes, 4).map_err(malformed)?;
-        let mut number = || u64_of(bytes).map_err(malformed);
-        let header = Self { first: number()?, shift: number()?, claimed: number()? };
+        let mut number = || number_of(bytes).map_err(malformed);
+        let (first, shift) = (number()?, number()?);
+        let claimed = u64_of(bytes).map_err(malformed)?;
         // The checksum's place is within the bytes.
         take(bytes, 4).map_err(malformed)?;
-        Ok(header)
+        Ok(Self { first, shift, claimed })
     }
 }
 
@@ -144,11 +150,11 @@ impl Record {
         let mut rest = body.clone();
         let record = match kind {
             LAYOUT => {
-                let id = u64_of(&mut rest)?;
+                let id = number_of(&mut rest)?;
                 Self::Layout { id, define: std::mem::take(&mut rest) }
             }
             FRAME => Self::Frame(read_frame(&mut rest)?),
-            CONTACT => Self::Contact { shift: u64_of(&mut rest)? },
+            CONTACT => Self::Contact { shift: number_of(&mut rest)? },
             _ => return Err(Malformed),
         };
         if rest.is_empty() { Ok(record) } else { Err(Malformed) }
@@ -156,7 +162,7 @@ impl Record {
 }
 
 fn read_frame(rest: &mut Bytes) -> Result<Frame, Malformed> {
-    let place = u64_of(rest)?;
+    let place = number_of(rest)?;
     let time = u64_of(rest)?.cast_signed();
     let count = u32_of(rest)? as usize;
     if count > rest.len() / BLOCK_BYTES {
@@ -224,6 +230,11 @@ fn take(bytes: &mut Bytes, count: usize) -> Result<Bytes, Malformed> {
 fn u32_of(bytes: &mut Bytes) -> Result<u32, Malformed> {
     let word = take(bytes, 4)?;
     Ok(u32::from_le_bytes([0, 1, 2, 3].map(|n| word[n])))
+}
+
+/// A number that is counted on from.
+fn number_of(bytes: &mut Bytes) -> Result<u64, Malformed> {
+    u64_of(bytes).and_then(|number| if number > MAX_NUMBER { Err(Malformed) } else { Ok(number) })
 }
 
 fn u64_of(bytes: &mut Bytes) -> Result<u64, Malformed> {

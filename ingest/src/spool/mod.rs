@@ -15,6 +15,8 @@
 
 mod folder;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod losses;
 mod segment;
 mod standing;

@@ -3,7 +3,9 @@
 //! A segment is written once and never changed; a write that was cut short, or a page that power
 //! loss left unwritten, ends what can be read of it.
 
-use super::format::{self, Frame, HEADER_BYTES, Header, HeaderError, RECORD_BYTES, Record};
+use super::format::{
+    self, Frame, HEADER_BYTES, Header, HeaderError, MAX_FOUND, RECORD_BYTES, Record,
+};
 use super::{LayoutId, Place, SpoolError};
 use crate::frame::{self, Message};
 use bytes::Bytes;
@@ -56,7 +58,8 @@ pub(super) struct Scan {
 
 /// Verifies a segment; `None` where it has no readable header.
 pub(super) fn scan(path: &Path) -> Result<Option<Scan>, SpoolError> {
-    let Some(mut reader) = Reader::open(path)? else { return Ok(None) };
+    let reader = Reader::open(path)?.filter(|reader| reader.first() <= MAX_FOUND);
+    let Some(mut reader) = reader else { return Ok(None) };
     let length = reader.file.metadata().map_err(|error| SpoolError::io(path, error))?.len();
     let header = reader.header;
     let mut scan = Scan {
@@ -75,12 +78,14 @@ pub(super) fn scan(path: &Path) -> Result<Option<Scan>, SpoolError> {
             Err(error) => return Err(SpoolError::io(path, error)),
         };
         match record {
-            Record::Layout { id, .. } => scan.last_layout = scan.last_layout.max(id),
+            Record::Layout { id, .. } if id <= MAX_FOUND => {
+                scan.last_layout = scan.last_layout.max(id);
+            }
             Record::Contact { shift } => (scan.shift, scan.contact) = (shift, true),
-            Record::Frame(frame) if frame.place > scan.segment.last => {
+            Record::Frame(frame) if (scan.segment.last + 1..=MAX_FOUND).contains(&frame.place) => {
                 scan.segment.add(frame.place, frame.time);
             }
-            Record::Frame(_) => break,
+            Record::Layout { .. } | Record::Frame(_) => break,
         }
         scan.segment.bytes = reader.offset;
     }

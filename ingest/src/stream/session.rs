@@ -10,7 +10,8 @@ use super::reports::Reports;
 use super::service::Server;
 use crate::convert::{Losses, Plan};
 use crate::frame::{
-    self, Define, Frame, FrameError, Hello, Message, PROTOCOL_VERSION, Reason, Refusal, Welcome,
+    self, Define, Frame, FrameError, Hello, MAX_SEQUENCE, Message, PROTOCOL_VERSION, Reason,
+    Refusal, Welcome,
 };
 use bytes::Bytes;
 use std::convert::Infallible;
@@ -24,9 +25,6 @@ use warpline_storage::model::{
     Batch, Block, Layout, ProducerId, SchemaConflict, Sequence, Timestamp,
 };
 use warpline_storage::{Acknowledged, ErrorKind, StorageError};
-
-/// Leaves room to count on.
-const MAX_SEQUENCE: Sequence = i64::MAX as Sequence;
 
 /// How often a stream that waits for its rows looks whether the store has failed.
 const FAILURE_CHECK: Duration = Duration::from_secs(1);
