@@ -1,9 +1,9 @@
 //! One field's values in one row group: which encoding suits them, and the pages.
 //!
 //! What suits is found out by trying: a few stretches spread over the rows are encoded and
-//! compressed in each way, and the smallest wins; it is taken for the column's next row groups as
-//! well, since trying is a third of the work. Every way is one that all readers know;
-//! docs/decisions/2026-11-24-encodings.md has the figures.
+//! compressed in each way, and the smallest wins. In files that a merge soon replaces, what suited
+//! a column is taken for its next row groups as well: trying is a third of the work. Every way is
+//! one that all readers know; docs/decisions/2026-11-24-encodings.md has the figures.
 
 use super::encodings::{Choice, Dictionary, Kind, Values, plain, varint};
 use super::parquet::PAGE_ROWS;
@@ -89,7 +89,7 @@ impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
         let (packed, bytes, quiet_rows, sharing) = match effort {
             Effort::Little => (1, 3, PAGE_ROWS, 8),
-            Effort::Much => (3, 6, 4 * PAGE_ROWS, 4),
+            Effort::Much => (3, 6, 4 * PAGE_ROWS, 1),
         };
         let compressor = Zstd { compressor: Compressor::new(packed)?, packed, bytes };
         let compression = Compression::ZSTD(ZstdLevel::try_new(packed)?);
