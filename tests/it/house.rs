@@ -38,9 +38,10 @@ const OWNED: [(&str, &str); 8] = [
 const MEASURED: (&str, &str) = ("warpline-bench", "parquet");
 
 /// Crates of which two versions would mean two types of one name.
-const SINGLE: [&str; 10] = [
+const SINGLE: [&str; 11] = [
     "arrow",
     "arrow-array",
+    "arrow-flight",
     "arrow-schema",
     "datafusion",
     "deltalake",
