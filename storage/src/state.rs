@@ -156,8 +156,9 @@ impl State {
                 layout.table()
             )));
         }
-        let columns = schema.attributes.len() + schema.fields.len();
-        if columns > self.limits.columns {
+        let columns = schema.columns();
+        let grows = known.is_none_or(|table| columns > self.tables[table].schema().columns());
+        if grows && columns > self.limits.columns {
             return Err(StorageError::rejected(format!(
                 "table {} would have {columns} fields and attributes; the limit `columns` is {}",
                 schema.table, self.limits.columns

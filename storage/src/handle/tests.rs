@@ -392,6 +392,34 @@ async fn limits_are_named_in_their_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_beyond_a_limit_that_came_later_takes_what_adds_no_column() {
+    let dir = TempDir::new().unwrap();
+    let wide = |columns: &[&str], gpu: &str| {
+        let column = |name: &&str| Column { name: (*name).into(), field_type: FieldType::Int16 };
+        let series = Series { identity: vec!["n0".into(), gpu.into()], attributes: Vec::new() };
+        let tags = vec!["node".into(), "gpu".into()];
+        let columns = columns.iter().map(column).collect();
+        Layout::new("gpu", tags, Vec::new(), columns, vec![series]).unwrap()
+    };
+    let limits = Limits { columns: 2, ..Limits::default() };
+    let storage = Storage::open(StorageOptions { limits, ..options(dir.path()) }).await.unwrap();
+    let layout = storage.admit(&wide(&["a", "b"], "0")).unwrap().layout;
+    let mut block = BlockBuilder::new(layout.clone());
+    block.row(0, START);
+    block.set(0, Value::Int(5)).unwrap();
+    let blocks = vec![Block::parse(layout, block.finish()).unwrap()];
+    storage.append(Batch { producer: producer(), sequence: 1, blocks }).await.unwrap();
+    storage.close().await.unwrap();
+
+    let limits = Limits { columns: 1, ..Limits::default() };
+    let storage = Storage::open(StorageOptions { limits, ..options(dir.path()) }).await.unwrap();
+    storage.admit(&wide(&["a", "b"], "1")).unwrap();
+    let error = storage.admit(&wide(&["a", "c"], "2")).unwrap_err();
+    assert!(error.to_string().contains("would have 3 fields and attributes"), "{error}");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_clashes_with_a_field_is_left_out_and_told() {
     let dir = TempDir::new().unwrap();
     let storage = Storage::open(options(dir.path())).await.unwrap();

@@ -56,6 +56,11 @@ impl TableSchema {
         1 + self.identity.len() + self.attributes.len()
     }
 
+    /// Attributes and fields: the columns that layouts can add to.
+    pub(crate) fn columns(&self) -> usize {
+        self.attributes.len() + self.fields.len()
+    }
+
     /// The names of the columns, in the order of the Arrow schema.
     pub fn column_names(&self) -> impl Iterator<Item = &str> {
         let tags = self.identity.iter().chain(&self.attributes);
