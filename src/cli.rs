@@ -4,6 +4,7 @@ use crate::{Failure, agent, backup, check, compact, demo, fields, import, serve,
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 const OVERVIEW: &str = "\
@@ -14,6 +15,9 @@ Start here:
   psql -h 127.0.0.1 -p 7432 -U warpline postgres
 
 Each command explains itself: warpline help serve";
+
+/// How long what nobody waits for may go on at the end.
+const STRAGGLERS: Duration = Duration::from_secs(5);
 
 /// A time-series store for GPU fleets: streams in, Parquet in a Delta table, SQL out.
 #[derive(Debug, Parser)]
@@ -75,7 +79,10 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
         .install_default()
         .map_err(|_| "another part of the program has chosen a TLS provider")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(cli.command))
+    let done = runtime.block_on(dispatch(cli.command));
+    // What still runs has nothing to finish, and may hang in a driver or in a file system.
+    runtime.shutdown_timeout(STRAGGLERS);
+    done
 }
 
 /// Runs the command; only `check` says something by its exit status that is no failure.

@@ -4,12 +4,17 @@ use super::AgentOptions;
 use crate::Failure;
 use bytes::Bytes;
 use std::sync::Arc;
-use tracing::info;
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::{info, warn};
 use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::exposition::Format;
 use warpline_ingest::nvml::NvmlReader;
 use warpline_ingest::scrape::{Mapper, Origin};
 use warpline_storage::model::{Layout, Timestamp};
+
+/// After how long without an answer the log says so.
+const SILENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Gpus {
@@ -35,6 +40,12 @@ impl Gpus {
             let blocks = self.mapper.map(page.as_bytes(), Format::Prometheus, time).blocks;
             (self, blocks)
         };
-        tokio::task::spawn_blocking(read).await.expect("reading does not panic")
+        let mut read = tokio::task::spawn_blocking(read);
+        loop {
+            if let Ok(read) = timeout(SILENCE, &mut read).await {
+                return read.expect("reading does not panic");
+            }
+            warn!("NVIDIA's driver has not answered for another {SILENCE:?}");
+        }
     }
 }

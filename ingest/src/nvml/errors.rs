@@ -67,13 +67,15 @@ pub(super) fn link_fields() -> impl Iterator<Item = (u32, String)> {
     })
 }
 
-/// Asks each link for what the fields do not give; what all links have is their sum.
+/// Asks each link for what the fields do not give. What all links have is their sum, where all are
+/// asked.
 pub(super) fn read_links(device: &Device<'static>, fields: &Fields, out: &mut Samples<'_>) {
     for errors in LINK_ERRORS {
-        let mut sum = None;
+        let (mut sum, mut all_asked) = (None, true);
         for link in 0..LINKS {
             let name = errors.of_link(link);
             if fields.give(&name) {
+                all_asked = false;
                 continue;
             }
             if let Ok(count) = device.link_wrapper_for(link).error_counter(errors.counter) {
@@ -81,7 +83,7 @@ pub(super) fn read_links(device: &Device<'static>, fields: &Fields, out: &mut Sa
                 sum = Some(sum.unwrap_or(0) + count);
             }
         }
-        if let (Some(sum), false) = (sum, fields.give(&errors.of_all())) {
+        if let Some(sum) = sum.filter(|_| all_asked && !fields.give(&errors.of_all())) {
             out.put(errors.of_all(), sum);
         }
     }

@@ -12,12 +12,14 @@ use nvml_wrapper::enum_wrappers::device::{TemperatureSensor, TemperatureThreshol
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::struct_wrappers::device::MemoryInfo;
 use nvml_wrapper::{Device, Nvml};
+use tracing::warn;
 
 #[derive(Debug)]
 pub(super) struct Gpu {
     device: Device<'static>,
     index: u32,
     uuid: String,
+    is_lost: bool,
     /// Labels that say what is known of the GPU.
     names: Vec<(&'static str, String)>,
     /// What tells its rows apart, and that with all names.
@@ -49,6 +51,7 @@ impl Gpu {
         Ok(Self {
             index,
             uuid: device.uuid().unwrap_or_default(),
+            is_lost: false,
             labels,
             all_labels,
             names,
@@ -63,12 +66,24 @@ impl Gpu {
         })
     }
 
-    /// What the GPU says now.
+    /// What the GPU says now: nothing where it has fallen off its bus.
     pub(super) fn read(&mut self, due: Due, page: &mut String) {
+        let memory = self.device.memory_info();
+        let is_lost = matches!(memory, Err(NvmlError::GpuLost));
+        if is_lost != self.is_lost {
+            self.is_lost = is_lost;
+            warn!("GPU {} {}", self.index, if is_lost { "is lost" } else { "is there again" });
+        }
+        if is_lost {
+            return;
+        }
         // One sample carries all that is known; the other ones are of the same GPU.
         Samples::new(page, &self.all_labels).put("DCGM_FI_DEV_NVML_INDEX", self.index);
         let mut out = Samples::new(page, &self.labels);
         read_load(&self.device, &mut out);
+        if let Ok(memory) = memory {
+            put_memory(&memory, &mut out);
+        }
         read_board(&self.device, &mut out);
         self.fields.read(&self.device, &mut out);
         if let Some(xids) = &mut self.xids {
@@ -120,9 +135,6 @@ fn read_load(device: &Device<'static>, out: &mut Samples<'_>) {
     }
     out.put_if("DCGM_FI_DEV_ENC_UTIL", device.encoder_utilization().map(|u| u.utilization));
     out.put_if("DCGM_FI_DEV_DEC_UTIL", device.decoder_utilization().map(|u| u.utilization));
-    if let Ok(memory) = device.memory_info() {
-        put_memory(&memory, out);
-    }
 }
 
 fn read_board(device: &Device<'static>, out: &mut Samples<'_>) {

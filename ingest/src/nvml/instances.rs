@@ -12,7 +12,7 @@ use super::gpu::{put_bar1, put_memory};
 use super::profile::Profile;
 use super::samples::{Samples, labels};
 use nvml_wrapper::Device;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A GPU's instances, and the compute instances of one, have numbers below these.
 const INSTANCES: u32 = 16;
@@ -62,11 +62,13 @@ impl Instances {
             if let Some(known) = self.all.iter_mut().find(same) {
                 known.uuids.push(uuid);
             } else {
-                let profile = before.iter_mut().find(|known| known.number == number);
+                let profile = before.iter_mut().find(|known| known.uuids.contains(&uuid));
                 let profile = profile.map(|known| std::mem::take(&mut known.profile));
                 self.all.push(Instance::new(device, number, uuid, profile.unwrap_or_default()));
             }
         }
+        let uuids: HashSet<&String> = self.all.iter().flat_map(|known| &known.uuids).collect();
+        self.numbers.retain(|uuid, _| uuids.contains(uuid));
         for instance in &mut self.all {
             instance.name(parent);
             instance.read_slow();
@@ -75,10 +77,9 @@ impl Instances {
 
     fn number(&mut self, parent: &Parent<'_>, uuid: &str) -> Option<u32> {
         if !self.numbers.contains_key(uuid) {
-            self.numbers = numbers(parent);
-            self.numbers.entry(uuid.to_owned()).or_insert(None);
+            self.numbers.extend(numbers(parent));
         }
-        self.numbers[uuid]
+        *self.numbers.entry(uuid.to_owned()).or_insert(None)
     }
 
     /// What may change from tick to tick. An instance that is gone has no row.

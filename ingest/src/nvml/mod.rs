@@ -9,8 +9,8 @@
 //! xids.rs       the errors it reports      samples.rs  lines of the page
 //! ```
 //!
-//! Promises: a call that a GPU does not support costs its own sample alone; nothing is set or reset
-//! on any GPU. The library is opened when asked for, at run time: a build needs no driver.
+//! Promises: a call that a GPU does not support costs its own sample alone, and a GPU that is lost
+//! its own rows; nothing is set or reset on any GPU. The library is opened when asked for, at run time: a build needs no driver.
 
 mod errors;
 mod facts;
@@ -28,6 +28,7 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use std::ffi::OsStr;
 use std::path::Path;
+use tracing::warn;
 
 /// What the driver takes long for is asked again after so many ticks,
 const DEAR_EVERY: u64 = 10;
@@ -76,10 +77,20 @@ impl NvmlReader {
         let nvml = Nvml::builder().lib_path(path).init().map_err(failed)?;
         // Devices, events and samples borrow from it.
         let nvml: &'static Nvml = Box::leak(Box::new(nvml));
-        let count = nvml.device_count().map_err(failed)?;
-        let gpus = (0..count).map(|index| Gpu::open(nvml, index));
-        let gpus = gpus.collect::<Result<_, _>>().map_err(failed)?;
-        Ok(Self { gpus, ticks: 0 })
+        let (mut gpus, mut lost) = (Vec::new(), None);
+        for index in 0..nvml.device_count().map_err(failed)? {
+            match Gpu::open(nvml, index) {
+                Ok(gpu) => gpus.push(gpu),
+                Err(error) => {
+                    warn!("GPU {index} is not read until the agent starts again: {error}");
+                    lost = Some(error);
+                }
+            }
+        }
+        match lost {
+            Some(error) if gpus.is_empty() => Err(failed(error)),
+            _ => Ok(Self { gpus, ticks: 0 }),
+        }
     }
 
     pub fn gpus(&self) -> usize {

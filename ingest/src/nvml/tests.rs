@@ -55,8 +55,9 @@ impl Machine {
         self.tick()
     }
 
-    fn set_mig_devices_of_gpu_1(&self, devices: u32) {
-        std::fs::write(self.folder.path().join("state"), devices.to_string()).unwrap();
+    /// The number of GPU 1's MIG devices, and of a GPU that is lost.
+    fn set(&self, devices: u32, lost: i32) {
+        std::fs::write(self.folder.path().join("state"), format!("{devices} {lost}")).unwrap();
     }
 }
 
@@ -155,7 +156,7 @@ fn what_seldom_changes_is_told_every_60_ticks() {
 }
 
 #[test]
-fn what_the_driver_takes_long_for_is_asked_every_10_ticks() {
+fn what_is_told_every_10_ticks_is_of_all_ten() {
     let Some(mut machine) = Machine::start() else { return };
     let energy = [("total_energy_consumption", Some(83_000))];
     let nothing = [("total_energy_consumption", None), ("thermal_violation", None)];
@@ -261,18 +262,32 @@ fn mig_instances_are_rows_of_their_own() {
 #[test]
 fn mig_instances_come_and_go() {
     let Some(mut machine) = Machine::start() else { return };
-    machine.set_mig_devices_of_gpu_1(0);
+    machine.set(0, -1);
     let instances = |block: &Block| {
         let all = things(block);
         all.into_iter().filter(|gpu| gpu.starts_with("1/")).collect::<Vec<_>>()
     };
     assert_eq!(instances(&machine.ticks(59)), ["1/3"]);
-    machine.set_mig_devices_of_gpu_1(3);
+    machine.set(3, -1);
     let both = machine.ticks(2);
     assert_eq!(instances(&both), ["1/3", "1/5"]);
     for (gpu, share) in [("1/3", 20_300), ("1/5", 20_500)] {
         assert_eq!(cell(&both, gpu, "sm_active"), Some(share), "{gpu} goes on");
     }
+}
+
+#[test]
+fn a_lost_gpu_has_no_rows_and_the_others_do() {
+    let Some(mut machine) = Machine::start() else { return };
+    machine.tick();
+    machine.set(3, 5);
+    let rows = things(&machine.tick());
+    assert!(!rows.contains(&"5".to_owned()) && rows.contains(&"6".to_owned()), "{rows:?}");
+    // Nor does it keep the others from being read from the start.
+    let library = machine.folder.path().join("libnvidia-ml.so.1");
+    machine.reader = NvmlReader::open(Some(&library)).unwrap();
+    assert_eq!(machine.reader.gpus(), 7);
+    assert_eq!(things(&machine.tick()), rows);
 }
 
 /// Beginnings of the columns that docs/agent.md says are left out.

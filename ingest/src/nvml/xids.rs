@@ -1,5 +1,5 @@
-//! The XIDs that a GPU reports, taken from the driver's queue of events: none is missed between two
-//! ticks, however many there are.
+//! The XIDs that a GPU reports. The driver keeps its reports until the agent takes them: none is
+//! missed in the count, but of several between two ticks it tells the last number alone.
 
 use super::samples::Samples;
 use nvml_wrapper::bitmasks::event::EventTypes;

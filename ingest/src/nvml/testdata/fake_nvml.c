@@ -4,12 +4,13 @@
  *   GPU 1  has MIG instances 3 and 5       GPU 7  has links that are asked one by one
  *   GPU 2  reports XIDs                    others lack half of what can be asked
  *
- * A file beside the library, STATE, holds the number of GPU 1's MIG devices. */
+ * A file beside the library, STATE, holds the number of GPU 1's MIG devices, and of a GPU that is
+ * lost, if one is. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OK = 0, NOT_SUPPORTED = 3, INVALID = 2, NOT_FOUND = 6, TIMEOUT = 10, GPUS = 8 };
+enum { OK = 0, NOT_SUPPORTED = 3, INVALID = 2, NOT_FOUND = 6, TIMEOUT = 10, LOST = 15, GPUS = 8 };
 enum { UINT = 1, ULONGLONG = 3 };
 /* A GPU's index and one, or a MIG device: its GPU, its instance and its compute instance. */
 typedef struct gpu *device;
@@ -27,6 +28,19 @@ static device mig(unsigned index, unsigned instance, unsigned compute) {
 /* What a GPU that has everything alone has. */
 static int only_full(device gpu) { return index_of(gpu) == 0 ? OK : NOT_SUPPORTED; }
 
+static void read_state(int *devices, int *lost) {
+    FILE *file = fopen(STATE, "r");
+    *devices = 3, *lost = -1;
+    if (!file) return;
+    if (fscanf(file, "%d %d", devices, lost) < 1) *devices = 3;
+    fclose(file);
+}
+static int is_lost(device gpu) {
+    int devices, lost;
+    read_state(&devices, &lost);
+    return (int)index_of(gpu) == lost;
+}
+
 int nvmlInit_v2(void) { return OK; }
 int nvmlShutdown(void) { return OK; }
 static int text(char *to, unsigned length, const char *from) {
@@ -38,7 +52,7 @@ int nvmlSystemGetNVMLVersion(char *to, unsigned length) { return text(to, length
 int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return OK; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device *gpu) {
     *gpu = (device)(size_t)(index + 1);
-    return OK;
+    return is_lost(*gpu) ? LOST : OK;
 }
 
 /* What the GPU is. */
@@ -132,6 +146,7 @@ int nvmlDeviceGetDecoderUtilization(device gpu, unsigned *u, unsigned *period) {
 typedef struct { unsigned version; wide total, reserved, free, used; } memory;
 int nvmlDeviceGetMemoryInfo_v2(device gpu, memory *m) {
     wide size = is_mig(gpu) ? 10 : 80;
+    if (is_lost(gpu)) return LOST;
     m->total = size << 30;
     m->reserved = 0;
     m->used = (size << 30) / 4;
@@ -295,10 +310,8 @@ int nvmlDeviceGetMaxMigDeviceCount(device gpu, unsigned *count) {
     return OK;
 }
 static int devices_of_gpu_1(void) {
-    FILE *file = fopen(STATE, "r");
-    int devices = 3;
-    if (file && fscanf(file, "%d", &devices) != 1) devices = 3;
-    if (file) fclose(file);
+    int devices, lost;
+    read_state(&devices, &lost);
     return devices;
 }
 int nvmlDeviceGetMigDeviceHandleByIndex(device gpu, unsigned at, device *found) {
