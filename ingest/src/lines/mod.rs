@@ -126,13 +126,11 @@ impl LineRegister {
         storage: &Storage,
     ) -> Result<(Vec<Block>, LineTally), StorageError> {
         self.begin(minute);
-        // Read twice: kept, points of a few bytes would take many times their text.
-        self.make_tables(Points::new(text).flatten(), storage);
         let mut tally = LineTally::default();
         for point in Points::new(text) {
             tally.points += 1;
             let taken = match point {
-                Ok(point) => self.point(&point, times, storage, &mut tally),
+                Ok(point) => self.point(&point, text, times, storage, &mut tally),
                 Err(malformed) => {
                     tally.refused.add(Reason::Malformed, 1, || malformed.to_string());
                     false
@@ -178,9 +176,6 @@ impl LineRegister {
                 tags.extend(point.tags().map(|(key, _)| Arc::from(cleaned(&key))));
             }
         }
-        if new.is_empty() {
-            return;
-        }
         let snapshot = storage.snapshot();
         for (name, tags) in new {
             let stored = snapshot.table(&name).map(|table| table.schema.identity.clone());
@@ -200,6 +195,7 @@ impl LineRegister {
     fn point(
         &mut self,
         point: &Point<'_>,
+        text: &[u8],
         times: &Times,
         storage: &Storage,
         tally: &mut LineTally,
@@ -211,13 +207,14 @@ impl LineRegister {
             refused.add(Reason::Time, 1, || format!("line {line}: {}", storage.why_refused(time)));
             return false;
         }
-        let (table, thing) = match self.find(point.series).map_or_else(|| self.place(point), Ok) {
-            Ok(place) => place,
-            Err(why) => {
-                refused.add(Reason::Series, 1, || format!("line {line}: {why}"));
-                return false;
-            }
-        };
+        let (table, thing) =
+            match self.find(point.series).map_or_else(|| self.place(point, text, storage), Ok) {
+                Ok(place) => place,
+                Err(why) => {
+                    refused.add(Reason::Series, 1, || format!("line {line}: {why}"));
+                    return false;
+                }
+            };
         let table = &mut self.tables[table as usize];
         let mut taken = false;
         for (key, value) in point.fields().flatten() {
@@ -236,8 +233,13 @@ impl LineRegister {
         taken
     }
 
-    /// Gives a series a place that it has not had.
-    fn place(&mut self, point: &Point<'_>) -> Result<(u32, u32), String> {
+    /// Gives a series a place that it has not had. `text` has all points of its request.
+    fn place(
+        &mut self,
+        point: &Point<'_>,
+        text: &[u8],
+        storage: &Storage,
+    ) -> Result<(u32, u32), String> {
         let limit = self.forgetting.limit();
         if weight(self.known.len(), self.key_bytes + point.series.len()) >= limit {
             return Err(too_many(limit, "of lines"));
@@ -245,7 +247,12 @@ impl LineRegister {
         if point.series.len() > MAX_KEY_BYTES {
             return Err(too_long(point.series.len()));
         }
-        let table = *self.by_name.get(&*cleaned(&point.measurement())).ok_or_else(|| {
+        let name = cleaned(&point.measurement());
+        if !self.by_name.contains_key(&*name) && self.tables.len() < MAX_TABLES {
+            // Read once more: kept, points of a few bytes would take many times their text.
+            self.make_tables(Points::new(text).flatten(), storage);
+        }
+        let table = *self.by_name.get(&*name).ok_or_else(|| {
             format!("{MAX_TABLES} measurements are known, which is the limit: use fewer names")
         })?;
         let thing = self.tables[table as usize].thing(point.tags())?;

@@ -171,11 +171,11 @@ async fn the_limit_is_named_and_old_series_make_room() {
 async fn made_up_measurements_are_bounded() {
     let mut f = Fixture::new(1_000_000).await;
     let early = (0..MAX_TABLES + 50).fold(String::new(), |mut text, n| {
-        writeln!(text, "made{n} v=1 -5000").unwrap();
+        writeln!(text, "made{n} v=\"text\"").unwrap();
         text
     });
     let (rows, tally) = f.map(&early);
-    assert_eq!((rows.len(), f.register.tables.len()), (0, MAX_TABLES), "their time is refused");
+    assert_eq!((rows.len(), f.register.tables.len()), (0, MAX_TABLES), "text is no field");
     assert_eq!(tally.dropped, tally.points);
     let (_, tally) = f.map("one_more v=1\n");
     assert_eq!(tally.refused.count(Reason::Series), 1);
