@@ -12,6 +12,8 @@ use std::io::Read;
 /// A compressed buffer begins with its length; -1 says that it is not compressed after all.
 const LENGTH_BYTES: usize = 8;
 const NOT_COMPRESSED: i64 = -1;
+/// LZ4 has a block in memory as it came and as it becomes, of up to 4 MiB each.
+const LZ4_SCRATCH: usize = 8 << 20;
 
 #[derive(Clone, Copy, Debug)]
 enum Codec {
@@ -28,6 +30,7 @@ pub(super) struct Body {
 
 impl Body {
     pub(super) fn new(bytes: Buffer, batch: ipc::RecordBatch<'_>) -> Result<Self, FlightError> {
+        check_lengths(bytes.len(), batch)?;
         let codec = match batch.compression() {
             None => None,
             Some(compression) => {
@@ -42,6 +45,18 @@ impl Body {
             }
         };
         Ok(Self { bytes, codec })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Memory that decompressing takes while it lasts.
+    pub(super) fn scratch_bytes(&self) -> usize {
+        match self.codec {
+            Some(Codec::Lz4) => LZ4_SCRATCH,
+            Some(Codec::Zstd) | None => 0,
+        }
     }
 
     /// How long the buffer becomes, where that takes memory of its own.
@@ -96,6 +111,16 @@ impl Body {
             "a buffer of {length} bytes at {start} is not within the body of {all} bytes"
         )))
     }
+}
+
+/// Buffers that overlap would make a short message long to read.
+fn check_lengths(bytes: usize, batch: ipc::RecordBatch<'_>) -> Result<(), FlightError> {
+    let lengths = batch.buffers().into_iter().flatten().map(ipc::Buffer::length);
+    let all = lengths.fold(0_i64, i64::saturating_add);
+    if usize::try_from(all).is_ok_and(|all| all <= bytes) {
+        return Ok(());
+    }
+    Err(malformed(format!("its buffers have {all} bytes together, in a body of {bytes} bytes")))
 }
 
 /// A buffer as it came.

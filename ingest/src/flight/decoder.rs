@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::pieces::{self, Piece};
 use super::schema::{self, Column, Kind};
-use super::{Batch, FlightError, arrays, malformed};
+use super::{Batch, FlightError, arrays, malformed, within};
 use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::buffer::Buffer;
 use arrow::compute::concat;
@@ -13,16 +13,13 @@ use hashbrown::HashMap;
 
 /// The header of a message that is verified while others wait.
 const MAX_HEADER_BYTES: usize = 1 << 20;
-/// Memory that a row takes until it is in a block, and each of its fields.
-const ROW_BYTES: usize = 128;
-const FIELD_BYTES: usize = 9;
 
 /// A stream's schema, and the dictionaries that have come.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     columns: Vec<Column>,
     dictionaries: HashMap<i64, Dictionary>,
-    /// What one batch's arrays, its rows, and all dictionaries may each take.
+    /// What one batch's arrays and all dictionaries may each take.
     limit: usize,
 }
 
@@ -33,21 +30,23 @@ struct Dictionary {
     bytes: usize,
 }
 
-/// Which columns are read, and how many of them are fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(super) columns: Vec<bool>,
-    pub(super) fields: usize,
+/// What a message is going to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Bytes of memory, beside the message's own.
+    pub(crate) bytes: usize,
+    /// Rows of a batch, still to be mapped.
+    pub(crate) rows: usize,
 }
 
 /// What a message was.
 #[derive(Debug)]
 pub(crate) enum Read {
     Batch(Batch),
-    /// It is kept: in place of one of the same number, or with it.
+    /// It is kept, and takes so many bytes with what it grew from.
     Dictionary {
         number: i64,
-        replaces: bool,
+        bytes: usize,
     },
     /// Of a column that is not taken.
     Nothing,
@@ -69,27 +68,31 @@ impl Decoder {
         &self.columns
     }
 
-    /// Bytes of memory, beside the message's own, that [`Decoder::read`] of it and its rows take.
+    /// What [`Decoder::read`] of a message takes. `wanted` says which columns are read.
     pub(crate) fn cost(
         &self,
         header: &[u8],
         body: &Bytes,
-        wanted: &Wanted,
-    ) -> Result<usize, FlightError> {
+        wanted: &[bool],
+    ) -> Result<Cost, FlightError> {
+        let body = body.clone().into();
         match part(header)? {
-            Part::Dictionary(_, batch) => {
-                let parts = Body::new(body.clone().into(), batch)?;
-                let mut bytes = body.len();
+            Part::Dictionary(dictionary, batch) => {
+                let body = Body::new(body, batch)?;
+                let known = self.dictionaries.get(&dictionary.id());
+                let grows = known.filter(|_| dictionary.isDelta()).map_or(0, |known| known.bytes);
+                let mut bytes = body.len().saturating_add(grows);
                 for place in batch.buffers().into_iter().flatten() {
-                    bytes = bytes.saturating_add(parts.unpacked_bytes(place)?);
+                    bytes = bytes.saturating_add(body.unpacked_bytes(place)?);
                 }
-                self.within("a dictionary takes", bytes)
+                let bytes = self.within("a dictionary takes", bytes)? + body.scratch_bytes();
+                Ok(Cost { bytes, rows: 0 })
             }
             Part::Batch(batch) => {
-                let rows = pieces::rows(batch)?;
-                let row = ROW_BYTES + wanted.fields * FIELD_BYTES;
-                let rows = self.within("the rows of a batch take", rows * row)?;
-                Ok(rows + self.within("a batch takes", self.arrays_cost(batch, body, wanted)?)?)
+                let body = Body::new(body, batch)?;
+                let arrays = self.arrays_cost(batch, &body, wanted)?;
+                let bytes = self.within("a batch takes", arrays)? + body.scratch_bytes();
+                Ok(Cost { bytes, rows: pieces::rows(batch)? })
             }
         }
     }
@@ -97,11 +100,10 @@ impl Decoder {
     fn arrays_cost(
         &self,
         batch: ipc::RecordBatch<'_>,
-        body: &Bytes,
-        wanted: &Wanted,
+        body: &Body,
+        wanted: &[bool],
     ) -> Result<usize, FlightError> {
         let rows = pieces::rows(batch)?;
-        let body = Body::new(body.clone().into(), batch)?;
         let mut bytes = 0_usize;
         for (column, piece) in self.wanted(batch, wanted)? {
             let first = match &column.kind {
@@ -118,13 +120,7 @@ impl Decoder {
     }
 
     fn within(&self, what: &str, bytes: usize) -> Result<usize, FlightError> {
-        if bytes <= self.limit {
-            return Ok(bytes);
-        }
-        let limit = self.limit;
-        Err(FlightError::TooLarge(format!(
-            "{what} {bytes} bytes of memory; the limit is {limit}: send fewer rows in one batch"
-        )))
+        within(what, bytes, self.limit).map(|()| bytes)
     }
 
     /// Reads a message after the schema.
@@ -132,7 +128,7 @@ impl Decoder {
         &mut self,
         header: &[u8],
         body: &Bytes,
-        wanted: &Wanted,
+        wanted: &[bool],
     ) -> Result<Read, FlightError> {
         match part(header)? {
             Part::Dictionary(dictionary, batch) => self.keep(dictionary, batch, body),
@@ -163,8 +159,7 @@ impl Decoder {
             arrays::plain(text_type, rows, nulls, buffers)
         })?;
         let mut bytes = body.len() + text.get_array_memory_size();
-        let replaces = !dictionary.isDelta();
-        if !replaces {
+        if dictionary.isDelta() {
             let known = self.dictionaries.get(&number);
             let known = known.ok_or_else(|| {
                 malformed(format!("dictionary {number} is to grow, but has not come"))
@@ -177,21 +172,21 @@ impl Decoder {
         self.dictionaries.insert(number, Dictionary { text, bytes });
         let all = self.dictionaries.values().map(|dictionary| dictionary.bytes).sum();
         self.within("the dictionaries of a stream take", all)?;
-        Ok(Read::Dictionary { number, replaces })
+        Ok(Read::Dictionary { number, bytes })
     }
 
     fn batch(
         &self,
         batch: ipc::RecordBatch<'_>,
         body: &Bytes,
-        wanted: &Wanted,
+        wanted: &[bool],
     ) -> Result<Batch, FlightError> {
         let rows = pieces::rows(batch)?;
         let body = Body::new(body.clone().into(), batch)?;
         let pieces = self.pieces(batch)?;
         let mut arrays = Vec::with_capacity(pieces.len());
         for (at, (column, piece)) in self.columns.iter().zip(&pieces).enumerate() {
-            let wanted = wanted.columns.get(at).copied().unwrap_or(false);
+            let wanted = wanted.get(at).copied().unwrap_or(false);
             let array = wanted.then(|| self.array(column, batch, &body, piece, rows));
             arrays.push(array.transpose().map_err(|error| about(&column.name, error))?);
         }
@@ -226,13 +221,13 @@ impl Decoder {
         pieces::pieces(batch, self.columns.iter().map(|column| column.shape))
     }
 
-    fn wanted(
-        &self,
+    fn wanted<'a>(
+        &'a self,
         batch: ipc::RecordBatch<'_>,
-        wanted: &Wanted,
-    ) -> Result<impl Iterator<Item = (&Column, Piece)>, FlightError> {
-        let all = self.columns.iter().zip(self.pieces(batch)?).zip(wanted.columns.clone());
-        Ok(all.filter(|(_, wanted)| *wanted).map(|(both, _)| both))
+        wanted: &'a [bool],
+    ) -> Result<impl Iterator<Item = (&'a Column, Piece)>, FlightError> {
+        let all = self.columns.iter().zip(self.pieces(batch)?).zip(wanted);
+        Ok(all.filter(|(_, wanted)| **wanted).map(|(both, _)| both))
     }
 }
 

@@ -6,9 +6,9 @@
 //! batch         Decoder ->  one array for each column that is wanted
 //! rows          register    series by their tags, in places that all streams share
 //! ```
-//! Promises: whatever the bytes, reading them neither panics nor takes more memory than was asked
-//! for before ([`Decoder::cost`]); a column or row that cannot be taken is told, and the others are
-//! kept.
+//! Promises: whatever the bytes, reading them neither panics nor takes more memory than
+//! [`Decoder::cost`] says before; the rows of a batch take no more than the register's limit; a
+//! column or row that cannot be taken is told, and the others are kept.
 
 mod arrays;
 mod batch;
@@ -41,6 +41,16 @@ pub(crate) enum FlightError {
     TooLarge(String),
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Checks that memory for a part of a message is within its limit.
+fn within(what: &str, bytes: usize, limit: usize) -> Result<(), FlightError> {
+    if bytes <= limit {
+        return Ok(());
+    }
+    Err(FlightError::TooLarge(format!(
+        "{what} {bytes} bytes of memory; the limit is {limit}: send fewer rows in one batch"
+    )))
 }
 
 fn malformed(why: impl Into<String>) -> FlightError {

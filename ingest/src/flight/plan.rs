@@ -10,7 +10,6 @@
 //! A column that cannot be taken is left out and told; one that would identify rows is the
 //! stream's end, because without it rows of different things would become one.
 
-use super::decoder::Wanted;
 use super::numbers::field_type;
 use super::schema::{Column, Kind, Role};
 use super::{FlightError, malformed};
@@ -39,7 +38,8 @@ pub(crate) struct Plan {
     pub(super) fields: Vec<(usize, model::Column)>,
     /// Columns that are not taken, and why.
     pub(super) refused: Vec<(usize, String)>,
-    wanted: Wanted,
+    /// Which of the stream's columns are read.
+    wanted: Vec<bool>,
 }
 
 /// Where a column of text goes.
@@ -69,13 +69,11 @@ pub(super) struct Known<'a> {
 }
 
 impl Plan {
-    pub(crate) fn wanted(&self) -> &Wanted {
+    pub(crate) fn wanted(&self) -> &[bool] {
         &self.wanted
     }
 
     pub(super) fn of(columns: &[Column], known: Known<'_>) -> Result<Self, FlightError> {
-        check_name(known.table)
-            .map_err(|why| malformed(format!("table {:?}: {why}", known.table)))?;
         let time = time(columns)?;
         let stored = known.stored.map(|schema| schema.identity.as_slice());
         let identity = match stored.or(known.identity) {
@@ -89,7 +87,7 @@ impl Plan {
             tags: Vec::new(),
             fields: Vec::new(),
             refused: Vec::new(),
-            wanted: Wanted::default(),
+            wanted: Vec::new(),
         };
         let mut seen = HashSet::new();
         for (at, column) in columns.iter().enumerate().filter(|(at, _)| *at != time.0) {
@@ -116,12 +114,11 @@ impl Plan {
                 why.join("; ")
             )));
         }
-        let mut wanted = vec![false; columns];
+        self.wanted = vec![false; columns];
         let fields = self.fields.iter().map(|(at, _)| *at);
         for at in self.tags.iter().map(|(at, _)| *at).chain(fields).chain([self.time.0]) {
-            wanted[at] = true;
+            self.wanted[at] = true;
         }
-        self.wanted = Wanted { columns: wanted, fields: self.fields.len() };
         Ok(self)
     }
 

@@ -16,6 +16,15 @@ use warpline_storage::model::{Block, Timestamp};
 /// Tables that are known at a time; past them all are forgotten within a minute.
 const MAX_TABLES: usize = 4_096;
 
+/// Memory that a row takes until it is in a block, and each of its page's fields.
+const ROW_BYTES: usize = 128;
+const FIELD_BYTES: usize = 9;
+
+/// Memory of a row in a page of so many fields.
+pub(super) fn row_bytes(fields: usize) -> usize {
+    ROW_BYTES + fields * FIELD_BYTES
+}
+
 /// What became of one batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FlightTally {
@@ -50,25 +59,28 @@ pub(super) struct Request<'a> {
     pub(super) storage: &'a Storage,
     pub(super) accepted: RangeInclusive<Timestamp>,
     pub(super) minute: u32,
-    /// Series that may be known.
+    /// Series that may be known, and how many more than are.
     pub(super) series: usize,
-    /// Bytes that the tags of its series may have.
-    pub(super) tag_bytes: usize,
+    pub(super) room: usize,
+    /// Memory that its rows may take, and the tags of its series.
+    pub(super) memory: usize,
 }
 
 #[derive(Debug)]
 pub(crate) struct FlightRegister {
     dictionary: Arc<Dictionary>,
     forgetting: Forgetting,
-    tag_bytes: usize,
+    /// What a batch's rows may take, and the tags of its series.
+    memory: usize,
     tables: HashMap<Arc<str>, FlightTable>,
 }
 
 impl FlightRegister {
-    /// Knows up to `series`; those of one batch may have `tag_bytes`.
-    pub(crate) fn new(dictionary: Arc<Dictionary>, series: usize, tag_bytes: usize) -> Self {
+    /// Knows up to `series`. The rows of one batch may take `memory` bytes, and the tags of its
+    /// series as much.
+    pub(crate) fn new(dictionary: Arc<Dictionary>, series: usize, memory: usize) -> Self {
         let forgetting = Forgetting::new(series);
-        Self { dictionary, forgetting, tag_bytes, tables: HashMap::new() }
+        Self { dictionary, forgetting, memory, tables: HashMap::new() }
     }
 
     /// Series that are known.
@@ -99,6 +111,12 @@ impl FlightRegister {
         Ok(plan)
     }
 
+    /// Memory that the rows of a batch may take, by what is known of their table.
+    pub(crate) fn rows_cost(&self, plan: &Plan, rows: usize) -> usize {
+        let known = self.tables.get(&plan.table).map_or(0, FlightTable::fields);
+        row_bytes(known + plan.fields.len()).saturating_mul(rows).min(self.memory)
+    }
+
     /// Maps a batch: the rows as blocks, under layouts that the store has taken.
     pub(crate) fn map(
         &mut self,
@@ -114,11 +132,11 @@ impl FlightRegister {
             accepted: times.first..=times.last,
             minute,
             series: self.forgetting.limit(),
-            tag_bytes: self.tag_bytes,
+            room: self.forgetting.limit().saturating_sub(self.len()),
+            memory: self.memory,
         };
-        let room = request.series.saturating_sub(self.len());
         let mut tally = FlightTally::default();
-        let blocks = self.table(plan)?.map(plan, batch, &request, room, &mut tally)?;
+        let blocks = self.table(plan)?.map(plan, batch, &request, &mut tally)?;
         Ok((blocks, tally))
     }
 

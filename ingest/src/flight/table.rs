@@ -2,9 +2,9 @@
 
 use super::numbers::Numbers;
 use super::plan::Plan;
-use super::register::{FlightTally, Request};
+use super::register::{FlightTally, Request, row_bytes};
 use super::rows::{Tags, tag_arrays, times};
-use super::{Batch, FlightError};
+use super::{Batch, FlightError, within};
 use crate::forgetting::too_many;
 use crate::naming::GPU_TABLE;
 use crate::pages::{Pages, ROWS_AT_ONCE, Row};
@@ -41,30 +41,35 @@ impl FlightTable {
         self.seen.len()
     }
 
+    /// Fields that are known.
+    pub(super) fn fields(&self) -> usize {
+        self.pages.columns_known()
+    }
+
     pub(super) fn sent_since(&self, minute: u32) -> usize {
         self.seen.iter().filter(|seen| **seen >= minute).count()
     }
 
-    /// Maps a batch. `room` is how many more series may be known.
+    /// Maps a batch.
     pub(super) fn map(
         &mut self,
         plan: &Plan,
         batch: &Batch,
         request: &Request<'_>,
-        room: usize,
         tally: &mut FlightTally,
     ) -> Result<Vec<Block>, FlightError> {
         for (column, why) in &plan.refused {
             let present = batch.present.get(*column).copied().unwrap_or_default();
             tally.refused.add(Reason::Column, present, || why.clone());
         }
-        let rows = self.rows(plan, batch, request, room, tally)?;
+        let rows = self.rows(plan, batch, request, tally)?;
         let columns = self.columns(plan, batch, tally)?;
         let numbers = columns.iter().map(|(number, _)| *number).collect();
         let mut seen = BTreeSet::new();
         let things = rows.iter().map(|(_, thing, _)| *thing).filter(|thing| seen.insert(*thing));
         let things: Vec<u32> = things.collect();
         let unplaced = self.pages.place(&things, &numbers, request.storage)?.unwrap_or_default();
+        self.check_memory(&rows, request.memory)?;
         let mut blocks = Vec::new();
         for rows in rows.chunks(ROWS_AT_ONCE) {
             let begun = self.begin(rows, &unplaced, tally);
@@ -77,13 +82,18 @@ impl FlightTable {
         Ok(blocks)
     }
 
+    /// A row is as wide as its page, however few of the fields its batch has.
+    fn check_memory(&self, rows: &[Taken], limit: usize) -> Result<(), FlightError> {
+        let bytes = |(_, thing, _): &Taken| row_bytes(self.pages.width(*thing));
+        within("the rows of a batch take", rows.iter().map(bytes).sum(), limit)
+    }
+
     /// The rows that have a time and a series, in their order.
     fn rows(
         &mut self,
         plan: &Plan,
         batch: &Batch,
         request: &Request<'_>,
-        room: usize,
         tally: &mut FlightTally,
     ) -> Result<Vec<Taken>, FlightError> {
         let (column, unit) = plan.time;
@@ -100,7 +110,7 @@ impl FlightTable {
         let arrays = tag_arrays(plan, batch)?;
         let tags = Tags::of(plan, &arrays)?;
         let codes = tags.codes(batch.rows);
-        let things = self.things(&tags, &codes, &times, request, room, tally)?;
+        let things = self.things(&tags, &codes, &times, request, tally)?;
         let row = |(row, (code, time)): (usize, (&u32, &Option<Timestamp>))| {
             Some((row, things[*code as usize]?, (*time)?))
         };
@@ -114,7 +124,6 @@ impl FlightTable {
         codes: &[u32],
         times: &[Option<Timestamp>],
         request: &Request<'_>,
-        room: usize,
         tally: &mut FlightTally,
     ) -> Result<Vec<Option<u32>>, FlightError> {
         let codes_used = codes.iter().max().map_or(0, |code| *code as usize + 1);
@@ -124,7 +133,7 @@ impl FlightTable {
             let group = &mut groups[*code as usize];
             *group = (group.0 + 1, row);
         }
-        let most = self.seen.len().saturating_add(room);
+        let most = self.seen.len().saturating_add(request.room);
         let mut bytes = 0;
         let mut things = vec![None; codes_used];
         for (code, (count, row)) in groups.into_iter().enumerate().filter(|(_, one)| one.0 > 0) {
@@ -134,13 +143,7 @@ impl FlightTable {
                 let known = self.pages.thing_within(identity, attributes, most);
                 known.ok_or_else(|| too_many(request.series, "of Arrow batches"))
             });
-            if bytes > request.tag_bytes {
-                let limit = request.tag_bytes;
-                return Err(FlightError::TooLarge(format!(
-                    "the tags of a batch's series have more than {limit} bytes, which is the \
-                     limit: send fewer rows in one batch"
-                )));
-            }
+            within("the tags of a batch's series take", bytes, request.memory)?;
             match thing {
                 Ok(thing) => {
                     let known = self.seen.len().max(thing as usize + 1);

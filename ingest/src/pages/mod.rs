@@ -101,6 +101,11 @@ impl Pages {
         &mut self.columns
     }
 
+    /// How many columns have numbers.
+    pub(crate) fn columns_known(&self) -> usize {
+        self.columns.all().len()
+    }
+
     pub(crate) fn column(&self, number: u32) -> &Column {
         &self.columns.all()[number as usize]
     }

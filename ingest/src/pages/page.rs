@@ -92,9 +92,14 @@ impl Page {
         self.living == 0
     }
 
+    /// The columns of each row.
+    pub(super) fn width(&self) -> usize {
+        self.builder.layout().columns().len()
+    }
+
     /// Whether each row has one column, so that no two samples share a row.
     pub(super) fn is_narrow(&self) -> bool {
-        self.builder.layout().columns().len() == 1
+        self.width() == 1
     }
 
     pub(super) fn is_empty(&self) -> bool {

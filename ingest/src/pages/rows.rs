@@ -40,6 +40,11 @@ impl Pages {
         Ok(why)
     }
 
+    /// The columns that each row of a thing has; none where the thing has no place.
+    pub(crate) fn width(&self, thing: u32) -> usize {
+        self.things.home(thing).map_or(0, |home| self.page(home).width())
+    }
+
     /// The row of a thing and a time; `None` where the thing has no place.
     pub(crate) fn row(&mut self, thing: u32, time: Timestamp) -> Option<Row> {
         let home = self.things.home(thing)?;

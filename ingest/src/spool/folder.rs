@@ -72,7 +72,7 @@ impl Folder {
         let (mut segments, mut left, mut sent) = (VecDeque::new(), Left::default(), 0);
         for file in list(path)? {
             let Some(scan) = scan(&file)? else {
-                warn!("{}: has no header: its writing was cut short", file.display());
+                warn!("{}: has no header that can be read, and is dropped", file.display());
                 left.unreadable += std::fs::metadata(&file).map_or(0, |known| known.len());
                 remove(&file);
                 continue;

@@ -40,13 +40,19 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 
-    /// What the request is counted under.
-    pub(super) fn reason(&self) -> Reason {
+    /// A sender that went away in the middle.
+    pub(super) fn broken_off(why: &str) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, format!("the stream broke off: {why}"))
+    }
+
+    /// What the request is counted under; nothing where its sender went away.
+    pub(super) fn reason(&self) -> Option<Reason> {
         match self.status {
+            StatusCode::REQUEST_TIMEOUT => None,
             StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::PAYLOAD_TOO_LARGE
-            | StatusCode::INTERNAL_SERVER_ERROR => Reason::Busy,
-            _ => Reason::Malformed,
+            | StatusCode::INTERNAL_SERVER_ERROR => Some(Reason::Busy),
+            _ => Some(Reason::Malformed),
         }
     }
 
@@ -55,6 +61,7 @@ impl Failure {
             StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
             StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
             StatusCode::INTERNAL_SERVER_ERROR => Code::Internal,
+            StatusCode::REQUEST_TIMEOUT => Code::Cancelled,
             _ => Code::InvalidArgument,
         }
     }

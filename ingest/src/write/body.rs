@@ -1,4 +1,5 @@
-//! Bodies of requests, within the memory that all of them share.
+//! Bodies of requests, within the memory that all of them share. What stays from one message of a
+//! stream to the next is held apart, so that idle streams keep nobody waiting.
 
 use super::WriteLimits;
 use super::answer::Failure;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// What may be kept by streams, as a part of what may be held by requests.
+const KEPT_SHARE: usize = 4;
 /// Memory is given out in pieces of this size.
 const PIECE: usize = 1 << 10;
 /// A longer body is worked on by a thread of its own, so that no connection waits for it.
@@ -24,6 +27,8 @@ const GZIP_RATIO: usize = 200;
 #[derive(Debug)]
 pub(super) struct Bodies {
     pieces: Arc<Semaphore>,
+    kept: Arc<Semaphore>,
+    kept_limit: usize,
     limit: usize,
     patience: Duration,
 }
@@ -39,19 +44,14 @@ impl Held {
             None => self.0 = Some(more),
         }
     }
-
-    /// Holds what another holds, too.
-    pub(super) fn join(&mut self, other: Self) {
-        if let Some(more) = other.0 {
-            self.add(more);
-        }
-    }
 }
 
 impl Bodies {
     pub(super) fn new(limits: &WriteLimits) -> Self {
-        let pieces = Arc::new(Semaphore::new(limits.memory_bytes.div_ceil(PIECE)));
-        Self { pieces, limit: limits.body_bytes, patience: limits.patience }
+        let pool = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(PIECE)));
+        let kept_limit = limits.memory_bytes / KEPT_SHARE;
+        let (pieces, kept) = (pool(limits.memory_bytes), pool(kept_limit));
+        Self { pieces, kept, kept_limit, limit: limits.body_bytes, patience: limits.patience }
     }
 
     /// Reads a body, whatever length it is said to have.
@@ -74,8 +74,7 @@ impl Bodies {
 
     /// Holds so many bytes more, waiting for others to be done for a while.
     pub(super) async fn hold(&self, held: &mut Held, bytes: usize) -> Result<(), Failure> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX);
-        let more = self.pieces.clone().acquire_many_owned(pieces);
+        let more = self.pieces.clone().acquire_many_owned(pieces_of(bytes));
         match tokio::time::timeout(self.patience, more).await {
             Ok(Ok(more)) => {
                 held.add(more);
@@ -83,6 +82,18 @@ impl Bodies {
             }
             _ => Err(Failure::busy("the server reads as many requests as it has memory for")),
         }
+    }
+
+    /// Holds what stays for as long as a stream does, or refuses it at once.
+    pub(super) fn keep(&self, bytes: usize) -> Result<Held, Failure> {
+        let kept = self.kept.clone().try_acquire_many_owned(pieces_of(bytes));
+        kept.map(|kept| Held(Some(kept))).map_err(|_| {
+            let limit = self.kept_limit;
+            Failure::busy(format!(
+                "the dictionaries of all streams would take more than {limit} bytes of memory, \
+                 which is the limit: send smaller ones, or text without them"
+            ))
+        })
     }
 
     /// Holds what a body of so many bytes may become; answers how much that is.
@@ -100,6 +111,10 @@ impl Bodies {
         self.hold(held, room).await?;
         Ok(room)
     }
+}
+
+fn pieces_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(PIECE)).unwrap_or(u32::MAX)
 }
 
 /// Whether the body is compressed with gzip.

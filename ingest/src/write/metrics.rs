@@ -82,7 +82,9 @@ impl WriteMetrics {
     }
 
     pub(super) fn failed(&self, failure: &Failure) {
-        self.refused[failure.reason() as usize].fetch_add(1, Relaxed);
+        if let Some(reason) = failure.reason() {
+            self.refused[reason as usize].fetch_add(1, Relaxed);
+        }
     }
 
     pub(super) fn counts(&self, series: u64) -> WriteCounts {

@@ -200,10 +200,67 @@ async fn what_a_batch_costs_is_known_before_it_is_read() {
     (0..3_000).for_each(|at| views.try_append_view(block, at, 4_096).unwrap());
     let views: ArrayRef = Arc::new(views.finish());
     let error = f.error("many", &batch(vec![("host", views), ("v", values)]));
-    assert!(
-        error.starts_with("the tags of a batch's series have more than 1048576 bytes"),
-        "{error}"
+    assert!(error.starts_with("the tags of a batch's series take 4"), "{error}");
+    assert!(error.contains("the limit is 4194304: send fewer rows in one batch"), "{error}");
+}
+
+#[tokio::test]
+async fn rows_are_as_wide_as_their_series_have_become() {
+    let mut f = Fixture::new().await;
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![1; 2_000]));
+    let narrow = batch(vec![("v", values.clone())]);
+    assert_eq!(f.all("t", &narrow).len(), 2_000);
+    let names: Vec<String> = (0..400).map(|number| format!("c{number}")).collect();
+    let wide = names.iter().map(|name| (name.as_str(), values.slice(0, 100))).collect();
+    assert_eq!(f.all("t", &batch(wide)).len(), 100);
+    let error = f.error("t", &narrow);
+    assert_eq!(
+        error,
+        "the rows of a batch take 7474000 bytes of memory; the limit is 4194304: send fewer rows in \
+         one batch"
     );
+    assert_eq!(f.all("t", &narrow.slice(0, 200)).len(), 200);
+}
+
+#[tokio::test]
+async fn buffers_that_overlap_are_refused() {
+    let mut f = Fixture::new().await;
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["some text"; 100]));
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![1; 100]));
+    let messages = encode(&[batch(vec![("host", texts), ("v", values)])], &options(None));
+    let last = messages.last().unwrap();
+    let (first, count, _) = places(last);
+    // Every buffer is the whole body.
+    let all = (0..count).fold(last.clone(), |message, number| {
+        let moved = patched(&message, first + number * 16, 0);
+        patched(&moved, first + number * 16 + 8, last.body.len() as i64)
+    });
+    let error = f.send("t", &[messages[0].clone(), all]).unwrap_err().to_string();
+    let (sum, bytes) = (last.body.len() * count, last.body.len());
+    assert_eq!(error, format!("its buffers have {sum} bytes together, in a body of {bytes} bytes"));
+}
+
+#[tokio::test]
+async fn a_dictionary_that_grows_costs_what_it_grew_from() {
+    let word = "x".repeat(10_000);
+    let words: Vec<String> = (0..3).map(|number| format!("{number}{word}")).collect();
+    let words: ArrayRef = Arc::new(StringArray::from(words));
+    let coded = |keys: Vec<i8>, words: ArrayRef| {
+        let coded = DictionaryArray::<Int8Type>::new(keys.into(), words);
+        let values: ArrayRef = Arc::new(Int64Array::from(vec![1; coded.len()]));
+        batch(vec![("host", Arc::new(coded) as ArrayRef), ("v", values)])
+    };
+    let grown = [coded(vec![0, 1], words.slice(0, 2)), coded(vec![2], words)];
+    let delta = options(None).with_dictionary_handling(ipc::writer::DictionaryHandling::Delta);
+    let messages = encode(&grown, &delta);
+    let mut decoder = Decoder::new(&messages[0].header, LIMIT).unwrap();
+    let wanted = [true; 3];
+    let mut costs = Vec::new();
+    for message in &messages[1..] {
+        costs.push(decoder.cost(&message.header, &message.body, &wanted).unwrap().bytes);
+        decoder.read(&message.header, &message.body, &wanted).unwrap();
+    }
+    assert!(costs[0] >= 20_000 && costs[2] >= costs[0] + 10_000, "{costs:?}");
 }
 
 #[tokio::test]

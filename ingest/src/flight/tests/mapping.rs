@@ -229,10 +229,6 @@ async fn schemas_that_make_no_rows_are_refused() {
     assert_eq!(error, "column \"time\" is int64: send it as a timestamp, of any unit and zone");
     let error = f.error("t", &one("time", times(1)));
     assert_eq!(error, "no column is a field that table t takes: send numbers. ");
-    for table in ["", "a b", "time", "9lives", &"x".repeat(129)] {
-        let error = f.error(table, &batch(vec![("v", float(&[1.0]))]));
-        assert!(error.starts_with(&format!("table {table:?}: a name has")), "{error}");
-    }
     // A rollup's name is not for others.
     let (rows, refused) = f.some("cpu_1m", &batch(vec![("v", float(&[1.0]))]));
     assert_eq!((rows.len(), refused.len()), (0, 1));
@@ -303,6 +299,99 @@ async fn tags_that_are_too_long_refuse_their_rows() {
     assert_eq!(tallies[0].refused_rows(), 2);
     let why = "the tag \"host\" has 4097 bytes; the limit is 4096";
     assert_eq!(tallies[0].refused.examples(), [why]);
+}
+
+#[tokio::test]
+async fn a_row_has_no_more_tags_than_elsewhere() {
+    let mut f = Fixture::new().await;
+    let names: Vec<String> = (0..129).map(|number| format!("t{number}")).collect();
+    let tags = |count: usize, value: &str| {
+        let columns = names[..count].iter().map(|name| (name.as_str(), text(&[value])));
+        batch(columns.chain([("v", float(&[1.0]))]).collect())
+    };
+    assert_eq!(f.all("few", &tags(128, "x")).len(), 1);
+    let error = f.error("many", &tags(129, "x"));
+    assert_eq!(error, "a row has 129 tags; the limit is 128: send numbers as numbers");
+    // Each is within its limit, and all together are not within theirs.
+    let (rows, refused) = f.some("long", &tags(5, &"x".repeat(4_000)));
+    assert!(rows.is_empty() && refused[0].contains("16384"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn more_tags_is_sent_whole_or_by_key() {
+    let mut f = Fixture::new().await;
+    let both = |name| {
+        batch(vec![
+            ("host", text(&["a"])),
+            ("more_tags", text(&[r#"{"rack":"r"}"#])),
+            (name, text(&["x"])),
+            ("v", float(&[1.0])),
+        ])
+    };
+    f.all("t", &batch(vec![("host", text(&["a"])), ("v", float(&[1.0]))]));
+    let error = f.error("t", &both("bay"));
+    assert!(error.contains("send one or the other"), "{error}");
+    let whole = batch(vec![("more_tags", text(&[r#"{"rack":"r"}"#])), ("v", float(&[1.0]))]);
+    assert_eq!(f.all("t", &whole), [r#"@0 more_tags={"rack":"r"} v=1.0"#]);
+    // A key that is no name would be lost, and rows with it.
+    let odd = batch(vec![("host", text(&["a"])), ("a b", text(&["x"])), ("v", float(&[1.0]))]);
+    let error = f.error("t", &odd);
+    assert!(error.ends_with("without it rows of several things would be one"), "{error}");
+}
+
+#[tokio::test]
+async fn names_are_the_same_in_any_case() {
+    let mut f = Fixture::new().await;
+    let upper = batch(vec![
+        ("Node", text(&["n1"])),
+        ("GPU", text(&["0"])),
+        ("UUID", text(&["GPU-a"])),
+        ("Power_Usage", float(&[70.0])),
+    ]);
+    let want = ["@0 node=n1 gpu=0 uuid=GPU-a power_usage=70000:decimal(9,3)"];
+    assert_eq!(f.all("gpu", &upper), want);
+    f.all("t", &batch(vec![("Host", text(&["a"])), ("V", float(&[1.0]))]));
+    let lower = batch(vec![("host", text(&["a"])), ("v", float(&[2.0]))]);
+    assert_eq!(f.all("t", &lower), ["@0 Host=a V=2.0"]);
+}
+
+#[tokio::test]
+async fn what_dcgm_writes_for_none_is_none_in_gpu_alone() {
+    let mut f = Fixture::new().await;
+    let one = batch(vec![
+        ("gpu", text(&["0", "0"])),
+        ("fb_used", whole(&[0x7fff_fff0, 5])),
+        ("gpu_temp", whole(&[0x7fff_fff0, 30])),
+    ]);
+    let rows = f.all("gpu", &one);
+    assert_eq!(rows, ["@0 gpu=0", "@1 gpu=0 fb_used=5:int32 gpu_temp=30:int16"]);
+    let rows = f.all("t", &batch(vec![("v", whole(&[0x7fff_fff0]))]));
+    assert_eq!(rows, ["@0 v=2147483632:int64"]);
+}
+
+#[tokio::test]
+async fn decimals_of_more_digits_than_a_field_has_are_numbers() {
+    let mut f = Fixture::new().await;
+    let wide = Decimal128Array::from(vec![1_500, -25]).with_precision_and_scale(30, 2).unwrap();
+    let whole = Decimal128Array::from(vec![7, 8]).with_precision_and_scale(38, 0).unwrap();
+    let rows = f.all("t", &batch(vec![("a", Arc::new(wide) as ArrayRef), ("b", Arc::new(whole))]));
+    assert_eq!(rows, ["@0 a=15.0 b=7.0", "@1 a=-0.25 b=8.0"]);
+}
+
+#[tokio::test]
+async fn a_schema_alone_settles_nothing() {
+    let mut f = Fixture::new().await;
+    let plan = |f: &mut Fixture, name: &str| {
+        let one = batch(vec![(name, text(&["a"])), ("v", float(&[1.0]))]);
+        let messages = encode(&[one], &IpcWriteOptions::default());
+        let decoder = Decoder::new(&messages[0].header, LIMIT).unwrap();
+        let plan = f.register.plan("t", decoder.columns(), 0, &f.storage).unwrap();
+        (decoder, plan, messages)
+    };
+    plan(&mut f, "typo");
+    let (mut decoder, of_host, messages) = plan(&mut f, "host");
+    let (blocks, _) = f.one(&mut decoder, &of_host, &messages[1]).unwrap().unwrap();
+    assert_eq!(shown(&blocks[0]), ["@0 host=a v=1.0"]);
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ impl Fixture {
         options.maintenance.retention.raw = None;
         let storage = Storage::open(options).await.unwrap();
         let dictionary = Arc::new(Dictionary::builtin());
-        let register = FlightRegister::new(dictionary, series, 1 << 20);
+        let register = FlightRegister::new(dictionary, series, LIMIT);
         Self { register, storage, minute: 0, _dir: dir }
     }
 

@@ -8,7 +8,7 @@
 //! ```
 //! Promises: batches are taken in their order, each whole or not at all but for what its result
 //! tells; an end by an error leaves those before it as they were answered. A stream holds memory
-//! for one message at a time, and for its dictionaries.
+//! for one message at a time; that of dictionaries, which stay, is apart from what requests share.
 
 mod results;
 mod service;
@@ -22,6 +22,7 @@ use super::answer::{Failure, in_words};
 use super::body::{self, Held};
 use super::metrics::Protocol;
 use crate::flight::{Decoder, FlightError, FlightTally, Plan, Read};
+use crate::naming::check_name;
 use arrow_flight::flight_descriptor::DescriptorType;
 use arrow_flight::{FlightData, FlightDescriptor, PutResult};
 use axum::http::StatusCode;
@@ -69,18 +70,18 @@ where
     S: Stream<Item = Result<FlightData, Status>> + Send + 'static,
 {
     let mut messages = pin!(messages);
-    let mut descriptor = None;
+    let mut table = None;
     let mut stream: Option<Written> = None;
     while let Some(message) = messages.next().await {
         let message = message.map_err(|status| unread(&status, server.limits.body_bytes))?;
-        check_descriptor(&mut descriptor, message.flight_descriptor.as_ref())?;
+        name_table(&mut table, message.flight_descriptor)?;
         let (header, body) = (message.data_header, message.data_body);
         if header.is_empty() {
             // Metadata of the application's own.
             continue;
         }
         stream = Some(match stream {
-            None => Written::open(server, descriptor.as_ref(), &header)?,
+            None => Written::open(server, table.as_deref(), &header)?,
             Some(stream) => stream.message(server, header, body, results).await?,
         });
     }
@@ -89,38 +90,43 @@ where
 
 /// A message that did not arrive whole.
 fn unread(status: &Status, limit: usize) -> Failure {
-    // So tonic says that a message is longer than it may be.
-    if status.code() == Code::OutOfRange {
-        return Failure::too_large("a message", limit);
+    let why = status.message();
+    match status.code() {
+        // So tonic says that a message is longer than it may be, and that it is no message.
+        Code::OutOfRange => Failure::too_large("a message", limit),
+        Code::Internal => Failure::malformed(why),
+        _ => Failure::broken_off(why),
     }
-    Failure::malformed(format!("the stream broke off: {}", status.message()))
 }
 
 /// The table is named once; where it is named again, it is the same.
-fn check_descriptor(
-    known: &mut Option<FlightDescriptor>,
-    now: Option<&FlightDescriptor>,
+fn name_table(
+    known: &mut Option<String>,
+    descriptor: Option<FlightDescriptor>,
 ) -> Result<(), Failure> {
-    match (&known, now) {
-        (Some(known), Some(now)) if known != now => {
+    let Some(descriptor) = descriptor else { return Ok(()) };
+    let table = table_of(descriptor).ok_or_else(no_table)?;
+    check_name(&table).map_err(|why| Failure::malformed(format!("table {table:?}: {why}")))?;
+    match known {
+        Some(known) if *known != table => {
             Err(Failure::malformed("the descriptor changed: begin a stream for each table"))
         }
-        (None, Some(now)) => {
-            *known = Some(now.clone());
+        _ => {
+            *known = Some(table);
             Ok(())
         }
-        _ => Ok(()),
     }
 }
 
-fn table_of(descriptor: Option<&FlightDescriptor>) -> Result<&str, Failure> {
-    let path = descriptor.filter(|one| one.r#type() == DescriptorType::Path);
-    match path.map(|one| one.path.as_slice()) {
-        Some([table]) => Ok(table),
-        _ => Err(Failure::malformed(
-            "name the table by a descriptor of type PATH with one element, in the first message",
-        )),
-    }
+fn table_of(mut descriptor: FlightDescriptor) -> Option<String> {
+    let is_path = descriptor.r#type() == DescriptorType::Path && descriptor.path.len() == 1;
+    is_path.then(|| descriptor.path.remove(0))
+}
+
+fn no_table() -> Failure {
+    Failure::malformed(
+        "name the table by a descriptor of type PATH with one element, in the first message",
+    )
 }
 
 /// A stream whose schema has come.
@@ -137,17 +143,13 @@ struct Written {
 /// What a message has become.
 enum Mapped {
     Rows(Vec<Block>, FlightTally),
-    Dictionary { number: i64, replaces: bool },
+    Dictionary { number: i64, bytes: usize },
     Nothing,
 }
 
 impl Written {
-    fn open(
-        server: &Server,
-        descriptor: Option<&FlightDescriptor>,
-        header: &[u8],
-    ) -> Result<Self, Failure> {
-        let table = table_of(descriptor)?;
+    fn open(server: &Server, table: Option<&str>, header: &[u8]) -> Result<Self, Failure> {
+        let table = table.ok_or_else(no_table)?;
         let decoder = Decoder::new(header, server.limits.message_bytes)?;
         let (minute, storage) = (server.minute(), server.intake.storage());
         let plan = server.flight.lock().plan(table, decoder.columns(), minute, storage)?;
@@ -163,12 +165,15 @@ impl Written {
         results: &Results,
     ) -> Result<Self, Failure> {
         let bytes = header.len() + body.len();
-        let memory = bytes + self.decoder.cost(&header, &body, self.plan.wanted())?;
+        let cost = self.decoder.cost(&header, &body, self.plan.wanted())?;
+        let rows = server.flight.lock().rows_cost(&self.plan, cost.rows);
+        let memory = bytes + cost.bytes + rows;
         let mut held = Held::default();
         server.bodies.hold(&mut held, memory).await?;
         let (own, plan, decoder) = (server.clone(), self.plan.clone(), self.decoder);
         let task = move || map(&own, &plan, decoder, &header, &body);
-        let ((decoder, mapped), held) = body::work(memory, false, held, task).await?;
+        // What the message took is held until its rows are stored.
+        let ((decoder, mapped), _held) = body::work(memory, false, held, task).await?;
         self.decoder = decoder;
         match mapped {
             Mapped::Rows(blocks, tally) => {
@@ -178,12 +183,9 @@ impl Written {
                 self.all.add(&tally);
                 results.send(tally);
             }
-            Mapped::Dictionary { number, replaces } => {
-                let kept = self.kept.entry(number).or_default();
-                if replaces {
-                    *kept = Held::default();
-                }
-                kept.join(held);
+            Mapped::Dictionary { number, bytes } => {
+                self.kept.remove(&number);
+                self.kept.insert(number, server.bodies.keep(bytes)?);
             }
             Mapped::Nothing => {}
         }
@@ -215,7 +217,7 @@ fn map(
             let (blocks, tally) = server.flight.lock().map(plan, &batch, minute, storage)?;
             Mapped::Rows(blocks, tally)
         }
-        Read::Dictionary { number, replaces } => Mapped::Dictionary { number, replaces },
+        Read::Dictionary { number, bytes } => Mapped::Dictionary { number, bytes },
         Read::Nothing => Mapped::Nothing,
     };
     Ok((decoder, mapped))

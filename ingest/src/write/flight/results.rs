@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tonic::Status;
 
-pub(super) const MAX_WAITING: usize = 1_024;
+pub(super) const MAX_WAITING: usize = 64;
 
 /// Where a stream's task puts results.
 #[derive(Clone, Debug, Default)]

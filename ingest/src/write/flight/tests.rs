@@ -198,6 +198,11 @@ async fn streams_say_where_they_write_to() {
         let refused = f.refused(data(encoded(), descriptor)).await;
         assert_eq!(refused, (Code::InvalidArgument, name.to_owned()));
     }
+    for table in ["", "a b", "time", "9lives", &"x".repeat(129)] {
+        let (code, why) = f.refused(data(encoded(), Some(path(&[table])))).await;
+        assert_eq!(code, Code::InvalidArgument);
+        assert!(why.starts_with(&format!("table {table:?}: a name has")), "{why}");
+    }
     let none = f.refused(vec![]).await;
     assert_eq!(none, (Code::InvalidArgument, "the stream ended before its schema came".to_owned()));
     // It may come before the schema, and again; but not another.
@@ -251,9 +256,9 @@ async fn a_store_without_room_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn memory_of_dictionaries_is_held_until_the_stream_ends() {
+async fn dictionaries_that_stay_are_bounded_and_leave_room_for_others() {
     let limits = WriteLimits {
-        memory_bytes: 64 << 10,
+        memory_bytes: 128 << 10,
         patience: Duration::from_millis(50),
         ..WriteLimits::default()
     };
@@ -263,33 +268,40 @@ async fn memory_of_dictionaries_is_held_until_the_stream_ends() {
         let value: ArrayRef = Arc::new(Float64Array::from(vec![1.0]));
         batch(vec![("host", Arc::new(coded) as ArrayRef), ("v", value)])
     };
-    let long = "x".repeat(4_000);
+    let long = "x".repeat(1_000);
     let messages = to("t", &[coded(&long)]);
-    let streams: Vec<_> = (0..10)
-        .map(|_| {
-            let (sender, receiver) = futures::channel::mpsc::unbounded();
-            for one in &messages {
-                sender.unbounded_send(Ok(one.clone())).unwrap();
-            }
-            (sender, f.service.flight_put().put(receiver))
-        })
-        .collect();
     let mut ends = Vec::new();
     let mut open = Vec::new();
-    for (sender, mut results) in streams {
+    for _ in 0..40 {
+        let (sender, receiver) = futures::channel::mpsc::unbounded();
+        for one in &messages {
+            sender.unbounded_send(Ok(one.clone())).unwrap();
+        }
+        let mut results = f.service.flight_put().put(receiver);
         match results.next().await.unwrap() {
             Ok(_) => open.push((sender, results)),
-            Err(status) => ends.push(status.code()),
+            Err(status) => ends.push(status),
         }
     }
     assert!(!open.is_empty() && !ends.is_empty(), "{} are open", open.len());
-    assert!(ends.iter().all(|code| *code == Code::Unavailable), "{ends:?}");
+    for end in ends {
+        assert_eq!(end.code(), Code::Unavailable);
+        assert!(end.message().contains("more than 32768 bytes of memory"), "{end}");
+    }
+    // Text of its own needs nothing that stays.
+    assert_eq!(f.put(to("t", &[hosts(&["a"])])).await.0, [taken(1)]);
     drop(open);
-    tokio::time::sleep(Duration::from_millis(20)).await;
     // One that is replaced is let go: a stream may have any number of them.
     let many: Vec<RecordBatch> = (0..50).map(|n| coded(&format!("{n}{long}"))).collect();
-    let (results, end) = f.put(to("t", &many)).await;
-    assert_eq!((results.len(), end.map(|end| end.message().to_owned())), (50, None));
+    loop {
+        let (results, end) = f.put(to("t", &many)).await;
+        let Some(end) = end else {
+            assert_eq!(results.len(), 50);
+            break;
+        };
+        // The streams before end on tasks of their own.
+        assert_eq!(end.code(), Code::Unavailable, "{end}");
+    }
 }
 
 #[tokio::test]
@@ -324,6 +336,7 @@ async fn a_stream_ends_with_its_answer() {
     let gone = stream::iter([Err(Status::unknown(text))]);
     let end = collected(f.service.flight_put().put(gone)).await.1.unwrap();
     assert_eq!(end.message(), format!("the stream broke off: {text}"));
+    assert_eq!(f.counts(), [], "nothing was wrong with what came");
 }
 
 /// The service as it is mounted, and a client of it.
