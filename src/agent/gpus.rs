@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
-use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::exposition::Format;
 use warpline_ingest::nvml::NvmlReader;
-use warpline_ingest::scrape::{Mapper, Origin};
+use warpline_ingest::scrape::Mapper;
 use warpline_storage::model::{Layout, Timestamp};
 
 /// After how long without an answer the log says so.
@@ -23,14 +22,16 @@ pub(super) struct Gpus {
 }
 
 impl Gpus {
-    pub(super) fn open(
-        options: &AgentOptions,
-        dictionary: Arc<Dictionary>,
-        origin: Origin,
-    ) -> Result<Self, Failure> {
-        let reader = NvmlReader::open(options.nvml_library.as_deref())?;
+    /// `None` without --nvml.
+    pub(super) async fn open(options: &AgentOptions) -> Result<Option<Self>, Failure> {
+        if !options.nvml {
+            return Ok(None);
+        }
+        let library = options.nvml_library.clone();
+        let reader = asked(move || NvmlReader::open(library.as_deref())).await?;
         info!("reading {} GPUs through NVML", reader.gpus());
-        Ok(Self { reader, mapper: Mapper::new(dictionary, origin) })
+        let mapper = Mapper::new(super::dictionary(options)?, super::origin(options));
+        Ok(Some(Self { reader, mapper }))
     }
 
     /// A tick of all GPUs.
@@ -40,12 +41,17 @@ impl Gpus {
             let blocks = self.mapper.map(page.as_bytes(), Format::Prometheus, time).blocks;
             (self, blocks)
         };
-        let mut read = tokio::task::spawn_blocking(read);
-        loop {
-            if let Ok(read) = timeout(SILENCE, &mut read).await {
-                return read.expect("reading does not panic");
-            }
-            warn!("NVIDIA's driver has not answered for another {SILENCE:?}");
+        asked(read).await
+    }
+}
+
+/// What the driver answers, however long it takes.
+async fn asked<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> T {
+    let mut answer = tokio::task::spawn_blocking(ask);
+    loop {
+        if let Ok(answer) = timeout(SILENCE, &mut answer).await {
+            return answer.expect("reading does not panic");
         }
+        warn!("NVIDIA's driver has not answered for another {SILENCE:?}");
     }
 }

@@ -17,10 +17,12 @@ use crate::config::{ByteSize, Span};
 use crate::{fields, signals};
 use bytes::Bytes;
 use futures::future::join_all;
+use gpus::Gpus;
 use labels::Dresser;
 use own::Own;
 pub use spool::Until;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use target::{Address, Target};
@@ -134,16 +136,23 @@ pub struct AgentOptions {
 
 /// Scrapes until asked to end (or once), then waits until what was sent is durable.
 pub async fn run(options: AgentOptions) -> Result<(), Failure> {
-    let ended = signals::asked_to_end()?;
+    let mut ended = pin!(signals::asked_to_end()?);
     let producer = producer(&options)?;
     let targets = targets(&options)?;
     if options.once {
-        return once(&options, &producer, targets).await;
+        return tokio::select! {
+            done = once(&options, &producer, targets) => done,
+            () = &mut ended => Err("ended before all was on the server's disk".into()),
+        };
     }
+    let gpus = tokio::select! {
+        gpus = Gpus::open(&options) => gpus?,
+        () = &mut ended => return Ok(()),
+    };
     let spool = spool::open(&options)?;
     let client = Arc::new(SpoolClient::start(&options.server, &producer, spool)?);
     let labels = Arc::new(Dresser::new(&options)?);
-    let mut sources = start(&options, targets, &Sink { client: client.clone(), labels })?;
+    let mut sources = start(&options, targets, gpus, &Sink { client: client.clone(), labels })?;
     let failure = tokio::select! {
         failure = client.failed() => Some(failure),
         () = ended => None,
@@ -172,6 +181,7 @@ impl Sink {
 fn start(
     options: &AgentOptions,
     targets: Vec<Target>,
+    gpus: Option<Gpus>,
     sink: &Sink,
 ) -> Result<JoinSet<()>, Failure> {
     let interval = options.interval.0.max(ticks::SHORTEST);
@@ -187,8 +197,7 @@ fn start(
         let table = NodeTable::new(&origin.cluster, &origin.node);
         sources.spawn(read_node_for_ever(table, interval, sink.clone()));
     }
-    if options.nvml {
-        let gpus = gpus::Gpus::open(options, dictionary(options)?, origin.clone())?;
+    if let Some(gpus) = gpus {
         sources.spawn(read_gpus_for_ever(gpus, interval, sink.clone()));
     }
     sources.spawn(tell_for_ever(Own::new(dictionary(options)?, origin), sink.clone()));
@@ -215,7 +224,7 @@ async fn read_node_for_ever(mut table: NodeTable, interval: Duration, sink: Sink
     }
 }
 
-async fn read_gpus_for_ever(mut gpus: gpus::Gpus, interval: Duration, sink: Sink) {
+async fn read_gpus_for_ever(mut gpus: Gpus, interval: Duration, sink: Sink) {
     let mut ticks = Ticks::new("NVML".to_owned(), interval);
     loop {
         let tick = ticks.next().await;
@@ -295,8 +304,7 @@ async fn once(
         let row = NodeTable::new(&origin.cluster, &origin.node).read(&node::texts().await, time);
         client.append(labels.dress(row.into_iter().collect()), time);
     }
-    if options.nvml {
-        let gpus = gpus::Gpus::open(options, dictionary(options)?, origin(options))?;
+    if let Some(gpus) = Gpus::open(options).await? {
         client.append(labels.dress(gpus.read(time).await.1), time);
     }
     let (summary, settled) = client.finish(ONCE).await?;

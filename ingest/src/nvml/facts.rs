@@ -71,7 +71,7 @@ fn reached_by_nvlink(device: &Device<'static>) -> Result<u64, NvmlError> {
     let nvml = device.nvml();
     let mut reached = 0;
     for index in 0..nvml.device_count()?.min(63) {
-        let other = nvml.device_by_index(index)?;
+        let Ok(other) = nvml.device_by_index(index) else { continue };
         let status = device.p2p_status(&other, P2pCapabilitiesIndex::NvLink);
         if matches!(status, Ok(P2pStatus::Ok)) {
             reached |= 1 << index;

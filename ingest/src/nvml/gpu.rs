@@ -69,13 +69,12 @@ impl Gpu {
     /// What the GPU says now: nothing where it has fallen off its bus.
     pub(super) fn read(&mut self, due: Due, page: &mut String) {
         let memory = self.device.memory_info();
-        let is_lost = matches!(memory, Err(NvmlError::GpuLost));
-        if is_lost != self.is_lost {
-            self.is_lost = is_lost;
-            warn!("GPU {} {}", self.index, if is_lost { "is lost" } else { "is there again" });
-        }
-        if is_lost {
+        if matches!(memory, Err(NvmlError::GpuLost)) {
+            self.lose(page);
             return;
+        }
+        if std::mem::take(&mut self.is_lost) {
+            warn!("GPU {} is there again", self.index);
         }
         // One sample carries all that is known; the other ones are of the same GPU.
         Samples::new(page, &self.all_labels).put("DCGM_FI_DEV_NVML_INDEX", self.index);
@@ -101,6 +100,18 @@ impl Gpu {
         }
         page.push_str(&self.slow);
         self.read_instances(due, page);
+    }
+
+    /// Its last row tells of the XIDs that say why.
+    fn lose(&mut self, page: &mut String) {
+        if std::mem::replace(&mut self.is_lost, true) {
+            return;
+        }
+        warn!("GPU {} is lost", self.index);
+        Samples::new(page, &self.all_labels).put("DCGM_FI_DEV_NVML_INDEX", self.index);
+        if let Some(xids) = &mut self.xids {
+            xids.read(&mut Samples::new(page, &self.labels));
+        }
     }
 
     fn read_slow(&mut self) {

@@ -280,14 +280,18 @@ fn mig_instances_come_and_go() {
 fn a_lost_gpu_has_no_rows_and_the_others_do() {
     let Some(mut machine) = Machine::start() else { return };
     machine.tick();
-    machine.set(3, 5);
+    machine.set(3, 2);
+    let last = machine.tick();
+    assert_cells(&last, "2", &[("xid_errors", Some(79)), ("gpu_util", None)]);
     let rows = things(&machine.tick());
-    assert!(!rows.contains(&"5".to_owned()) && rows.contains(&"6".to_owned()), "{rows:?}");
+    assert!(!rows.contains(&"2".to_owned()) && rows.contains(&"3".to_owned()), "{rows:?}");
     // Nor does it keep the others from being read from the start.
     let library = machine.folder.path().join("libnvidia-ml.so.1");
     machine.reader = NvmlReader::open(Some(&library)).unwrap();
     assert_eq!(machine.reader.gpus(), 7);
-    assert_eq!(things(&machine.tick()), rows);
+    let first = machine.tick();
+    assert_eq!(things(&first), rows);
+    assert_cells(&first, "0", &[("p2p_nvlink_status", Some(0b1010))]);
 }
 
 /// Beginnings of the columns that docs/agent.md says are left out.

@@ -139,7 +139,7 @@ async fn a_hanging_target_delays_no_other() {
     let client = Arc::new(client.unwrap());
     let labels = Arc::new(Dresser::new(&options).unwrap());
     let sink = Sink { client: client.clone(), labels };
-    let mut sources = start(&options, targets(&options).unwrap(), &sink).unwrap();
+    let mut sources = start(&options, targets(&options).unwrap(), None, &sink).unwrap();
     while rows(&server, "gpu").await == 0 || asked.load(SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
