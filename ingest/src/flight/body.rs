@@ -12,8 +12,11 @@ use std::io::Read;
 /// A compressed buffer begins with its length; -1 says that it is not compressed after all.
 const LENGTH_BYTES: usize = 8;
 const NOT_COMPRESSED: i64 = -1;
-/// LZ4 has a block in memory as it came and as it becomes, of up to 4 MiB each.
-const LZ4_SCRATCH: usize = 8 << 20;
+/// What a frame of LZ4 begins with, and how far its blocks may refer back.
+const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+const LZ4_WINDOW: usize = 64 << 10;
+/// A decompressor of Zstandard, beside what it reads and writes.
+const ZSTD_SCRATCH: usize = 256 << 10;
 
 #[derive(Clone, Copy, Debug)]
 enum Codec {
@@ -51,19 +54,13 @@ impl Body {
         self.bytes.len()
     }
 
-    /// Memory that decompressing takes while it lasts.
-    pub(super) fn scratch_bytes(&self) -> usize {
-        match self.codec {
-            Some(Codec::Lz4) => LZ4_SCRATCH,
-            Some(Codec::Zstd) | None => 0,
-        }
-    }
-
-    /// How long the buffer becomes, where that takes memory of its own.
-    pub(super) fn unpacked_bytes(&self, place: &ipc::Buffer) -> Result<usize, FlightError> {
+    /// What it takes to read a buffer.
+    pub(super) fn cost(&self, place: &ipc::Buffer) -> Result<Unpacking, FlightError> {
         match self.stored(place)? {
-            Stored::Plain(_) => Ok(0),
-            Stored::Packed { length, .. } => Ok(length),
+            Stored::Plain(_) => Ok(Unpacking::default()),
+            Stored::Packed { codec, bytes, length } => {
+                Ok(Unpacking { bytes: length, scratch: codec.scratch(&bytes)? })
+            }
         }
     }
 
@@ -116,8 +113,9 @@ impl Body {
 /// Buffers that overlap would make a short message long to read.
 fn check_lengths(bytes: usize, batch: ipc::RecordBatch<'_>) -> Result<(), FlightError> {
     let lengths = batch.buffers().into_iter().flatten().map(ipc::Buffer::length);
-    let all = lengths.fold(0_i64, i64::saturating_add);
-    if usize::try_from(all).is_ok_and(|all| all <= bytes) {
+    let lengths = lengths.map(|length| u64::try_from(length).unwrap_or(u64::MAX));
+    let all = lengths.fold(0, u64::saturating_add);
+    if all <= bytes as u64 {
         return Ok(());
     }
     Err(malformed(format!("its buffers have {all} bytes together, in a body of {bytes} bytes")))
@@ -130,7 +128,33 @@ enum Stored {
     Packed { codec: Codec, bytes: Buffer, length: usize },
 }
 
+/// Memory that a buffer takes once it is read, and while it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unpacking {
+    pub(super) bytes: usize,
+    pub(super) scratch: usize,
+}
+
 impl Codec {
+    /// LZ4 has a block in memory as it came, and two as they become with what those refer to.
+    fn scratch(self, bytes: &[u8]) -> Result<usize, FlightError> {
+        if matches!(self, Self::Zstd) {
+            return Ok(ZSTD_SCRATCH);
+        }
+        let block =
+            bytes.strip_prefix(&LZ4_MAGIC).and_then(|frame| frame.get(1)).and_then(|byte| {
+                Some(match (byte >> 4) & 7 {
+                    4 => 64 << 10,
+                    5 => 256 << 10,
+                    6 => 1 << 20,
+                    7 => 4 << 20,
+                    _ => return None,
+                })
+            });
+        let block: usize = block.ok_or_else(|| malformed("a buffer is not a frame of LZ4"))?;
+        Ok(3 * block + LZ4_WINDOW)
+    }
+
     /// What the bytes become, up to one byte more than `length`; `None` where they are not of the
     /// codec.
     fn unpack(self, bytes: &[u8], length: usize) -> Option<Vec<u8>> {

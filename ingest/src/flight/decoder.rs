@@ -4,15 +4,20 @@ use super::body::Body;
 use super::pieces::{self, Piece};
 use super::schema::{self, Column, Kind};
 use super::{Batch, FlightError, arrays, malformed, within};
-use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, new_empty_array};
 use arrow::buffer::Buffer;
-use arrow::compute::concat;
+use arrow::compute::{cast, concat};
+use arrow::datatypes::DataType;
 use arrow::ipc::{self, MessageHeader, MetadataVersion};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
 /// The header of a message that is verified while others wait.
 const MAX_HEADER_BYTES: usize = 1 << 20;
+
+/// Memory that a key of a dictionary takes while its row's series is looked for, and a whole number.
+const KEY_BYTES: usize = 8;
+const NUMBER_BYTES: usize = 32;
 
 /// A stream's schema, and the dictionaries that have come.
 #[derive(Debug)]
@@ -26,7 +31,6 @@ pub(crate) struct Decoder {
 #[derive(Debug)]
 struct Dictionary {
     text: ArrayRef,
-    /// Memory that its messages take.
     bytes: usize,
 }
 
@@ -79,22 +83,40 @@ impl Decoder {
         match part(header)? {
             Part::Dictionary(dictionary, batch) => {
                 let body = Body::new(body, batch)?;
-                let known = self.dictionaries.get(&dictionary.id());
-                let grows = known.filter(|_| dictionary.isDelta()).map_or(0, |known| known.bytes);
-                let mut bytes = body.len().saturating_add(grows);
-                for place in batch.buffers().into_iter().flatten() {
-                    bytes = bytes.saturating_add(body.unpacked_bytes(place)?);
-                }
-                let bytes = self.within("a dictionary takes", bytes)? + body.scratch_bytes();
+                let bytes = self.dictionary_cost(dictionary, batch, &body)?;
                 Ok(Cost { bytes, rows: 0 })
             }
             Part::Batch(batch) => {
                 let body = Body::new(body, batch)?;
-                let arrays = self.arrays_cost(batch, &body, wanted)?;
-                let bytes = self.within("a batch takes", arrays)? + body.scratch_bytes();
+                let bytes = self.arrays_cost(batch, &body, wanted)?;
                 Ok(Cost { bytes, rows: pieces::rows(batch)? })
             }
         }
+    }
+
+    /// As it comes and as it is kept, and what it grows from.
+    fn dictionary_cost(
+        &self,
+        dictionary: ipc::DictionaryBatch<'_>,
+        batch: ipc::RecordBatch<'_>,
+        body: &Body,
+    ) -> Result<usize, FlightError> {
+        let known = self.dictionaries.get(&dictionary.id());
+        let grows = known.filter(|_| dictionary.isDelta()).map_or(0, |known| known.bytes);
+        let (unpacked, scratch) = unpacking(body, batch.buffers().into_iter().flatten())?;
+        // A text of views may be any number of times as long as what they show.
+        let is_view = self.coded(dictionary.id()).any(|(_, text)| *text == DataType::Utf8View);
+        let copy = if is_view { self.limit } else { body.len() + unpacked };
+        self.within("a dictionary takes", body.len().saturating_add(unpacked))?;
+        Ok(unpacked + scratch + copy + grows)
+    }
+
+    /// The columns of a dictionary, by place, and what type its text has there.
+    fn coded(&self, number: i64) -> impl Iterator<Item = (usize, &DataType)> {
+        self.columns.iter().enumerate().filter_map(move |(at, column)| match &column.kind {
+            Kind::Coded { text, dictionary, .. } if *dictionary == number => Some((at, text)),
+            _ => None,
+        })
     }
 
     fn arrays_cost(
@@ -104,19 +126,20 @@ impl Decoder {
         wanted: &[bool],
     ) -> Result<usize, FlightError> {
         let rows = pieces::rows(batch)?;
-        let mut bytes = 0_usize;
+        let (mut bytes, mut most) = (0_usize, 0);
         for (column, piece) in self.wanted(batch, wanted)? {
             let first = match &column.kind {
+                // Whole numbers may be tags, which are read as text.
+                Kind::Plain(data_type) if data_type.is_integer() => rows * NUMBER_BYTES,
                 Kind::Plain(data_type) => arrays::first_bytes(data_type, rows),
-                Kind::Coded { key, .. } => arrays::first_bytes(key, rows),
+                Kind::Coded { key, .. } => arrays::first_bytes(key, rows) + rows * KEY_BYTES,
                 Kind::Other(_) => 0,
             };
-            bytes = bytes.saturating_add(first);
-            for place in places(batch, &piece) {
-                bytes = bytes.saturating_add(body.unpacked_bytes(place)?);
-            }
+            let (unpacked, scratch) = unpacking(body, places(batch, &piece))?;
+            bytes = bytes.saturating_add(first).saturating_add(unpacked);
+            most = most.max(scratch);
         }
-        Ok(bytes)
+        Ok(self.within("a batch takes", bytes)? + most)
     }
 
     fn within(&self, what: &str, bytes: usize) -> Result<usize, FlightError> {
@@ -131,7 +154,7 @@ impl Decoder {
         wanted: &[bool],
     ) -> Result<Read, FlightError> {
         match part(header)? {
-            Part::Dictionary(dictionary, batch) => self.keep(dictionary, batch, body),
+            Part::Dictionary(dictionary, batch) => self.keep(dictionary, batch, body, wanted),
             Part::Batch(batch) => self.batch(batch, body, wanted).map(Read::Batch),
         }
     }
@@ -141,38 +164,43 @@ impl Decoder {
         dictionary: ipc::DictionaryBatch<'_>,
         batch: ipc::RecordBatch<'_>,
         body: &Bytes,
+        wanted: &[bool],
     ) -> Result<Read, FlightError> {
         let number = dictionary.id();
-        let text_type = self.columns.iter().find_map(|column| match &column.kind {
-            Kind::Coded { text, dictionary, .. } if *dictionary == number => Some(text),
-            _ => None,
-        });
-        let Some(text_type) = text_type else {
-            return Ok(Read::Nothing);
-        };
+        let taken = self.coded(number).find(|(at, _)| wanted.get(*at) == Some(&true));
+        let Some((_, text_type)) = taken else { return Ok(Read::Nothing) };
         let shape = schema::text_shape(text_type);
         let piece = pieces::pieces(batch, std::iter::once(shape))?.remove(0);
         let rows = pieces::rows(batch)?;
-        // A copy: it stays, and would hold on to the whole message that it came in.
-        let parts = Body::new(Buffer::from(body.as_ref()), batch)?;
-        let mut text = of_buffers(&parts, batch, &piece, rows, |nulls, buffers| {
+        let parts = Body::new(body.clone().into(), batch)?;
+        let text = of_buffers(&parts, batch, &piece, rows, |nulls, buffers| {
             arrays::plain(text_type, rows, nulls, buffers)
         })?;
-        let mut bytes = body.len() + text.get_array_memory_size();
-        if dictionary.isDelta() {
+        let text = self.plain_text(text)?;
+        let known = if dictionary.isDelta() {
             let known = self.dictionaries.get(&number);
             let known = known.ok_or_else(|| {
                 malformed(format!("dictionary {number} is to grow, but has not come"))
             })?;
-            bytes += known.bytes;
-            self.within("the dictionaries of a stream take", bytes)?;
-            let grown = concat(&[&known.text, &text]);
-            text = grown.map_err(|error| malformed(error.to_string()))?;
-        }
+            known.text.clone()
+        } else {
+            new_empty_array(text.data_type())
+        };
+        // A copy: it stays, and would hold on to the whole message that it came in.
+        let text = concat(&[&known, &text]).map_err(|error| malformed(error.to_string()))?;
+        let bytes = text.get_array_memory_size();
         self.dictionaries.insert(number, Dictionary { text, bytes });
         let all = self.dictionaries.values().map(|dictionary| dictionary.bytes).sum();
         self.within("the dictionaries of a stream take", all)?;
         Ok(Read::Dictionary { number, bytes })
+    }
+
+    /// Views as the text that they show.
+    fn plain_text(&self, text: ArrayRef) -> Result<ArrayRef, FlightError> {
+        let Some(views) = text.as_string_view_opt() else { return Ok(text) };
+        let shown = views.iter().flatten().map(str::len).sum();
+        self.within("a dictionary takes", shown)?;
+        cast(&text, &DataType::Utf8).map_err(|error| malformed(error.to_string()))
     }
 
     fn batch(
@@ -283,6 +311,17 @@ fn of_buffers(
     }
     let buffers = places(batch, piece).map(|place| body.buffer(place));
     build(piece.nulls > 0, &buffers.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// What buffers become together, and the most that one takes meanwhile.
+fn unpacking<'a>(
+    body: &Body,
+    places: impl Iterator<Item = &'a ipc::Buffer>,
+) -> Result<(usize, usize), FlightError> {
+    places.map(|place| body.cost(place)).try_fold((0_usize, 0), |(bytes, scratch), one| {
+        let one = one?;
+        Ok((bytes.saturating_add(one.bytes), one.scratch.max(scratch)))
+    })
 }
 
 fn places<'a>(batch: ipc::RecordBatch<'a>, piece: &Piece) -> impl Iterator<Item = &'a ipc::Buffer> {

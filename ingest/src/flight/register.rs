@@ -3,9 +3,9 @@
 use super::plan::Known;
 use super::schema::Column;
 use super::table::FlightTable;
-use super::{Batch, FlightError, Plan, malformed};
+use super::{Batch, FlightError, Plan, malformed, within};
 use crate::dictionary::Dictionary;
-use crate::forgetting::Forgetting;
+use crate::forgetting::{Forgetting, weight};
 use crate::refused::{Reason, Refused};
 use hashbrown::HashMap;
 use std::ops::RangeInclusive;
@@ -18,7 +18,7 @@ const MAX_TABLES: usize = 4_096;
 
 /// Memory that a row takes until it is in a block, and each of its page's fields.
 const ROW_BYTES: usize = 128;
-const FIELD_BYTES: usize = 9;
+const FIELD_BYTES: usize = 18;
 
 /// Memory of a row in a page of so many fields.
 pub(super) fn row_bytes(fields: usize) -> usize {
@@ -88,6 +88,10 @@ impl FlightRegister {
         self.tables.values().map(FlightTable::len).sum()
     }
 
+    fn weight(&self) -> usize {
+        weight(self.len(), self.tables.values().map(FlightTable::tag_bytes).sum())
+    }
+
     /// What a stream's columns are in their table.
     pub(crate) fn plan(
         &mut self,
@@ -113,8 +117,8 @@ impl FlightRegister {
 
     /// Memory that the rows of a batch may take, by what is known of their table.
     pub(crate) fn rows_cost(&self, plan: &Plan, rows: usize) -> usize {
-        let known = self.tables.get(&plan.table).map_or(0, FlightTable::fields);
-        row_bytes(known + plan.fields.len()).saturating_mul(rows).min(self.memory)
+        let fields = self.tables.get(&plan.table).map_or(plan.fields.len(), |t| t.fields(plan));
+        row_bytes(fields).saturating_mul(rows).min(self.memory)
     }
 
     /// Maps a batch: the rows as blocks, under layouts that the store has taken.
@@ -126,13 +130,14 @@ impl FlightRegister {
         storage: &Storage,
     ) -> Result<(Vec<Block>, FlightTally), FlightError> {
         self.begin(minute);
+        within("the rows of a batch take", row_bytes(plan.fields.len()) * batch.rows, self.memory)?;
         let times = storage.accepted_times();
         let request = Request {
             storage,
             accepted: times.first..=times.last,
             minute,
             series: self.forgetting.limit(),
-            room: self.forgetting.limit().saturating_sub(self.len()),
+            room: self.forgetting.limit().saturating_sub(self.weight()),
             memory: self.memory,
         };
         let mut tally = FlightTally::default();
@@ -144,7 +149,7 @@ impl FlightRegister {
         let crowded = self.tables.len() >= MAX_TABLES && minute != self.forgetting.minute();
         let tables = &self.tables;
         let sent_since = |since| tables.values().map(|table| table.sent_since(since)).sum();
-        let known = tables.values().map(FlightTable::len).sum();
+        let known = self.weight();
         if self.forgetting.turn(minute, known, sent_since) || crowded {
             self.tables = HashMap::new();
         }

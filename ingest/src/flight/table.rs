@@ -24,6 +24,7 @@ pub(super) struct FlightTable {
     pages: Pages,
     /// By thing: the minute in which it was last sent.
     seen: Vec<u32>,
+    tag_bytes: usize,
 }
 
 /// A row of a batch that can be taken: its number there, its thing and its time.
@@ -33,7 +34,7 @@ impl FlightTable {
     pub(super) fn new(plan: &Plan) -> Self {
         let pages = Pages::new(plan.table.clone(), plan.identity.clone());
         let (identity, is_gpu) = (plan.identity.clone(), *plan.table == *GPU_TABLE);
-        Self { identity, is_gpu, pages, seen: Vec::new() }
+        Self { identity, is_gpu, pages, seen: Vec::new(), tag_bytes: 0 }
     }
 
     /// Series that are known.
@@ -41,9 +42,14 @@ impl FlightTable {
         self.seen.len()
     }
 
-    /// Fields that are known.
-    pub(super) fn fields(&self) -> usize {
-        self.pages.columns_known()
+    /// The most fields that a row can have once those of a plan are known.
+    pub(super) fn fields(&self, plan: &Plan) -> usize {
+        self.pages.width_with(plan.fields.iter().map(|(_, field)| &*field.name))
+    }
+
+    /// Bytes of what its series are known by.
+    pub(super) fn tag_bytes(&self) -> usize {
+        self.tag_bytes
     }
 
     pub(super) fn sent_since(&self, minute: u32) -> usize {
@@ -137,17 +143,21 @@ impl FlightTable {
         let mut bytes = 0;
         let mut things = vec![None; codes_used];
         for (code, (count, row)) in groups.into_iter().enumerate().filter(|(_, one)| one.0 > 0) {
+            let mut own = 0;
             let thing = tags.series(row).and_then(|(identity, attributes)| {
-                bytes += identity.iter().map(|tag| tag.len()).sum::<usize>();
-                bytes += attributes.iter().map(|(_, tag)| tag.len()).sum::<usize>();
+                own = identity.iter().map(|tag| tag.len()).sum::<usize>();
+                own += attributes.iter().map(|(_, tag)| tag.len()).sum::<usize>();
                 let known = self.pages.thing_within(identity, attributes, most);
                 known.ok_or_else(|| too_many(request.series, "of Arrow batches"))
             });
+            bytes += own;
             within("the tags of a batch's series take", bytes, request.memory)?;
             match thing {
                 Ok(thing) => {
-                    let known = self.seen.len().max(thing as usize + 1);
-                    self.seen.resize(known, request.minute);
+                    if thing as usize >= self.seen.len() {
+                        self.seen.resize(thing as usize + 1, request.minute);
+                        self.tag_bytes += own;
+                    }
                     self.seen[thing as usize] = request.minute;
                     things[code] = Some(thing);
                 }

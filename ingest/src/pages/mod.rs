@@ -101,9 +101,9 @@ impl Pages {
         &mut self.columns
     }
 
-    /// How many columns have numbers.
-    pub(crate) fn columns_known(&self) -> usize {
-        self.columns.all().len()
+    /// How many columns have numbers once these have, too.
+    pub(crate) fn width_with<'a>(&self, names: impl Iterator<Item = &'a str>) -> usize {
+        self.columns.all().len() + names.filter(|name| self.columns.find(name).is_none()).count()
     }
 
     pub(crate) fn column(&self, number: u32) -> &Column {

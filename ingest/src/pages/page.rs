@@ -1,6 +1,6 @@
 //! One layout that the store has taken, and the present request's rows under it.
 
-use super::PAGE_SERIES;
+use super::{PAGE_SERIES, SPARE_CELLS};
 use warpline_storage::Admission;
 use warpline_storage::model::{Block, BlockBuilder, Column, FieldType, Timestamp};
 
@@ -126,7 +126,11 @@ impl Page {
             return None;
         }
         let layout = self.builder.layout().clone();
+        let cells = self.builder.rows() * self.width();
         let bytes = self.builder.finish();
+        if cells > SPARE_CELLS {
+            self.builder = BlockBuilder::new(layout.clone());
+        }
         Some(Block::parse(layout, bytes).expect("a builder's block fits its layout"))
     }
 }

@@ -45,7 +45,7 @@ pub struct WriteLimits {
     pub body_bytes: usize,
     /// The largest body once decompressed.
     pub message_bytes: usize,
-    /// Bytes of all bodies that are read at one time.
+    /// Bytes of all bodies that are read at one time; a quarter of it more goes to what streams keep.
     pub memory_bytes: usize,
     /// Series that are remembered by their labels, and as many by their lines; one takes about a
     /// kilobyte.

@@ -31,6 +31,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use hashbrown::HashMap;
 use results::Results;
+use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use tonic::{Code, Status};
@@ -94,7 +95,7 @@ fn unread(status: &Status, limit: usize) -> Failure {
     match status.code() {
         // So tonic says that a message is longer than it may be, and that it is no message.
         Code::OutOfRange => Failure::too_large("a message", limit),
-        Code::Internal => Failure::malformed(why),
+        Code::Internal if status.source().is_none() => Failure::malformed(why),
         _ => Failure::broken_off(why),
     }
 }
@@ -166,7 +167,10 @@ impl Written {
     ) -> Result<Self, Failure> {
         let bytes = header.len() + body.len();
         let cost = self.decoder.cost(&header, &body, self.plan.wanted())?;
-        let rows = server.flight.lock().rows_cost(&self.plan, cost.rows);
+        // Another stream's batch may have the register for a while: no thread waits for that here.
+        let register = server.flight.try_lock();
+        let most = server.limits.message_bytes;
+        let rows = register.map_or(most, |register| register.rows_cost(&self.plan, cost.rows));
         let memory = bytes + cost.bytes + rows;
         let mut held = Held::default();
         server.bodies.hold(&mut held, memory).await?;
