@@ -49,6 +49,10 @@ pub(crate) struct SustainOptions {
     #[arg(long, value_name = "C", default_value_t = 16)]
     streams_per_connection: usize,
 
+    /// End when the server is at rest: merging all to days takes as much disk again
+    #[arg(long)]
+    at_rest: bool,
+
     /// A setting of the server, SECTION.KEY=VALUE; may be given several times
     #[arg(long = "set", value_name = "SETTING")]
     settings: Vec<Setting>,
@@ -84,7 +88,7 @@ struct Cost {
     durable: f64,
     stored: f64,
     rest: f64,
-    merged: f64,
+    merged: Option<f64>,
 }
 
 /// A load held to its end, and what was left to do then.
@@ -97,7 +101,7 @@ struct Held {
     cost: Cost,
     peak_mib: f64,
     bytes: u64,
-    compacted: Compacted,
+    compacted: Option<Compacted>,
 }
 
 pub(crate) fn run(options: &SustainOptions) -> Result<Report, Failure> {
@@ -130,8 +134,9 @@ fn hold(options: &SustainOptions) -> Result<Held, Failure> {
     server.wait_until_settled()?;
     let rest = server.cpu_seconds()? - before;
     let peak_mib = server.memory()?.peak as f64 / MIB;
-    let compacted = server.compact()?;
-    let cost = Cost { durable, stored, rest, merged: rest + compacted.cpu };
+    let compacted = (!options.at_rest).then(|| server.compact()).transpose()?;
+    let merged = compacted.as_ref().map(|compacted| rest + compacted.cpu);
+    let cost = Cost { durable, stored, rest, merged };
     Ok(Held { sent, neighbour, looks, cost, peak_mib, bytes: server.parquet()?.bytes, compacted })
 }
 
@@ -256,10 +261,12 @@ fn summary(title: String, gpus: u32, held: &Held) -> Table {
     row("server CPU s/M until durable, with what ran beside it", per_million(cost.durable));
     row("until stored", per_million(cost.stored));
     row("until at rest, with rollups", per_million(cost.rest));
-    row("until merged to days by `warpline compact`", per_million(cost.merged));
+    let merged = cost.merged.map(|cpu| cpu / values * 1e6);
+    row("until merged to days by `warpline compact`", known(merged));
     row("sender CPU s/M", per_million(sender));
     row("server's peak MiB", number(held.peak_mib));
-    row("peak MiB of `warpline compact`", number(held.compacted.peak_mib));
+    let peak = held.compacted.as_ref().map(|compacted| compacted.peak_mib);
+    row("peak MiB of `warpline compact`", known(peak));
     row("bytes a value, rollups included", number(held.bytes as f64 / values));
     table
 }
