@@ -148,7 +148,8 @@ pub(crate) fn families(names: &[String], wanted: &[String]) -> Result<Vec<Family
 }
 
 impl Audit<'_> {
-    /// Tables, then the log; whether the two meet, where it is `all` tables.
+    /// Tables, then the log; whether the two meet, where it is `all` tables. What cannot be read of
+    /// one table keeps no other from being looked at.
     async fn look(
         &mut self,
         tables: Option<&Tables>,
@@ -156,12 +157,15 @@ impl Audit<'_> {
         log: &Path,
         all: bool,
     ) -> Result<(), StorageError> {
-        if let Some(tables) = tables {
-            for family in families {
-                self.family(tables, family).await?;
+        let mut outcome = Ok(());
+        for family in families {
+            let Some(tables) = tables else { break };
+            if let Err(error) = self.family(tables, family).await {
+                self.leave_out(format!("the rest of table {}: {error}", family.name));
+                outcome = outcome.and(Err(error));
             }
         }
-        self.log(log, tables.filter(|_| all)).await
+        outcome.and(self.log(log, tables.filter(|_| all)).await)
     }
 
     async fn family(&mut self, tables: &Tables, family: &Family) -> Result<(), StorageError> {

@@ -8,6 +8,7 @@ use super::schema::TIME;
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{Identity, TableSchema, Timestamp};
 use crate::snapshot::{DataFile, TimeRange};
+use crate::store::store_error;
 use arrow::array::{
     Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_empty_array, new_null_array,
 };
@@ -304,9 +305,12 @@ fn columns(batch: &RecordBatch, fields: &[FieldRef]) -> Result<Vec<ArrayRef>, Ar
 }
 
 fn unreadable(file: &DataFile, error: ParquetError) -> StorageError {
-    let kind = match &error {
-        ParquetError::External(_) => ErrorKind::Retry,
-        _ => ErrorKind::Corrupt,
-    };
-    StorageError::because(kind, format!("{} cannot be read", file.path), error)
+    let what = format!("{} cannot be read", file.path);
+    match error {
+        ParquetError::External(cause) => match cause.downcast::<object_store::Error>() {
+            Ok(error) => store_error(what, *error),
+            Err(cause) => StorageError::because(ErrorKind::Retry, what, cause),
+        },
+        error => StorageError::because(ErrorKind::Corrupt, what, error),
+    }
 }

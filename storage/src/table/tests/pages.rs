@@ -2,6 +2,7 @@
 
 use super::encoding::{SHAPES, metadata, plain, shaped};
 use super::{DAY, SECOND, about};
+use crate::error::ErrorKind;
 use crate::snapshot::TimeRange;
 use crate::table::chunk::Effort;
 use crate::table::parquet::{PAGE_ROWS, encode};
@@ -11,6 +12,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use parquet::arrow::arrow_reader::{
     ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
@@ -151,6 +153,22 @@ async fn pages_outside_the_times_are_skipped() {
         assert_eq!(within(&read).num_rows(), 4 * 501);
         assert_eq!(plain(&within(&read)), plain(&within(&all)), "{shape:?}");
     }
+}
+
+/// A file that a table lists and nobody has will not come back by waiting.
+#[tokio::test]
+async fn a_file_that_is_gone_is_corruption() {
+    let (schema, all) = shaped(4, 1_000, &[(SHAPES[0], 0)]);
+    let writer = FileWriter { schema: Arc::new(schema), store: Arc::new(InMemory::new()) };
+    let about = about(Uuid::from_u128(1), 1, 1);
+    let file = writer.write([Ok(all)].into_iter(), about).await.unwrap().unwrap();
+    let file = Arc::new(file.committed("gpu", 1).unwrap());
+    let (store, schema) = (writer.store().clone(), writer.schema().clone());
+    store.delete(&file.path).await.unwrap();
+    let read = read_sorted(store, file.clone(), schema, 8_192, [TimeRange::ALL].into());
+    let error = read.await.err().expect("there is no file");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains(file.path.as_ref()), "{error}");
 }
 
 #[test]
