@@ -9,6 +9,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const BUFFER_BYTES: usize = 256 << 10;
 const STATUS_OK: u16 = 200;
+const STATUS_NO_CONTENT: u16 = 204;
 
 /// A connection that is kept open between requests.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ fn read_head(stream: &mut impl BufRead) -> Result<(u16, Length)> {
     let first = read_line(stream)?;
     let status = first.split_whitespace().nth(1).and_then(|word| word.parse().ok());
     let status = status.ok_or_else(|| malformed("an answer without a status"))?;
-    let mut length = Length::Open;
+    let mut length = if status == STATUS_NO_CONTENT { Length::Known(0) } else { Length::Open };
     loop {
         let line = read_line(stream)?;
         if line.is_empty() {

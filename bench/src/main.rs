@@ -10,6 +10,7 @@ mod harness;
 mod http;
 mod ingest;
 mod kernel;
+mod ladder;
 mod limits;
 mod open;
 mod peers;
@@ -40,6 +41,7 @@ Examples:
   warpline-bench commits --commits 5760 --plot DIR
   warpline-bench encode --peers DIR --sizes S,M --traces DIR
   warpline-bench growth --days 1,7,30
+  warpline-bench ladder --gpus 222000 --ticks 20
   warpline-bench recovery --seconds 10,60,300
   warpline-bench streams --streams 27750 --per-connection 1000,2
   warpline-bench sustain --gpus 222000 --duration 30m
@@ -66,6 +68,7 @@ enum Command {
     Growth(growth::GrowthOptions),
     Ingest(Box<ingest::IngestOptions>),
     Kernel(kernel::KernelOptions),
+    Ladder(Box<ladder::LadderOptions>),
     Limits(limits::LimitsOptions),
     Open(open::OpenOptions),
     Queries(Box<queries::QueryOptions>),
@@ -92,6 +95,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Growth(options) => growth::run(options)?,
         Command::Ingest(options) => ingest::run(options)?,
         Command::Kernel(options) => kernel::run(options)?,
+        Command::Ladder(options) => ladder::run(options)?,
         Command::Limits(options) => limits::run(options)?,
         Command::Open(options) => open::run(options)?,
         Command::Queries(options) => queries::run(options)?,

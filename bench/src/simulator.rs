@@ -3,7 +3,7 @@
 use crate::Failure;
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// What a simulated fleet is asked to send.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,6 +93,8 @@ pub(crate) fn start(
         .args(["--seed", &load.seed.to_string(), "--speed", &load.speed])
         .args(["--prepare", &load.prepare.to_string()])
         .args(["--streams-per-connection", &load.streams_per_connection.to_string()])
+        // What is refused is told at the end, once.
+        .args(["--log", "error"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -111,14 +113,27 @@ impl Sender {
     }
 
     /// Waits until all is durable.
-    pub(crate) fn finish(mut self) -> Result<Acknowledged, Failure> {
+    pub(crate) fn finish(self) -> Result<Acknowledged, Failure> {
+        let (sent, status) = self.end()?;
+        if status.success() { Ok(sent) } else { Err(format!("the simulator: {status}").into()) }
+    }
+
+    /// Waits until all was answered, where none of it is to be taken.
+    pub(crate) fn finish_refused(self) -> Result<Acknowledged, Failure> {
+        match self.end()? {
+            (_, status) if status.success() => Err("the server took what it was to refuse".into()),
+            (sent, _) => Ok(sent),
+        }
+    }
+
+    fn end(mut self) -> Result<(Acknowledged, ExitStatus), Failure> {
         let mut output = String::new();
         self.0.stdout.take().map_or(Ok(0), |mut out| out.read_to_string(&mut output))?;
         let status = self.0.wait()?;
-        if !status.success() {
-            return Err(format!("the simulator ended with {status}").into());
-        }
-        parse(&output).ok_or_else(|| "the simulator did not say what was acknowledged".into())
+        let sent = parse(&output).ok_or_else(|| {
+            format!("the simulator ended with {status} and did not say what was acknowledged")
+        })?;
+        Ok((sent, status))
     }
 }
 
