@@ -6,13 +6,16 @@ use crate::downsample::{DownsampleRule, UseRollups};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
 use crate::functions;
+use crate::information::{INFORMATION_SCHEMA, Information};
 use crate::metrics::{QueryCounts, QueryMetrics};
 use crate::named::Named;
 use crate::planner::Planner;
 use crate::plans::Plans;
 use crate::scan::{Chunks, Footers};
+use crate::settings::SessionSettings;
 use crate::statement::{Statement, parse_one};
 use crate::system::{MetricSource, SYSTEM, SystemSchema};
+use crate::zone::InZone;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     SchemaProvider,
@@ -71,13 +74,6 @@ impl Default for EngineOptions {
             timeout: Duration::from_mins(5),
         }
     }
-}
-
-/// What a session asks for in place of the engine's options.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SessionSettings {
-    /// Whether the operator reads rollups.
-    pub rollups: Option<bool>,
 }
 
 /// Answers SQL over the snapshots of one store. A cheap handle.
@@ -170,19 +166,19 @@ impl Engine {
 
     /// Answers one statement over the newest snapshot.
     pub async fn query(&self, sql: &str) -> Result<Answer, QueryError> {
-        self.query_with(sql, SessionSettings::default()).await
+        self.query_with(sql, &SessionSettings::default()).await
     }
 
     pub async fn query_with(
         &self,
         sql: &str,
-        settings: SessionSettings,
+        settings: &SessionSettings,
     ) -> Result<Answer, QueryError> {
-        let deadline = self.deadline(None);
-        let (engine, sql) = (self.clone(), sql.to_owned());
+        let deadline = self.deadline(settings.statement_timeout());
+        let (engine, sql, settings) = (self.clone(), sql.to_owned(), settings.clone());
         let plan = async move {
             let parse = || parse_one(engine.parser(), &sql);
-            engine.statement(settings).plan(&sql, parse).await
+            engine.statement(&settings).plan(&sql, parse).await
         };
         self.execute(Box::pin(plan), deadline).await
     }
@@ -214,27 +210,41 @@ impl Engine {
     }
 
     /// A context over the newest snapshot, for one statement.
-    pub(crate) fn statement(&self, settings: SessionSettings) -> Statement {
+    pub(crate) fn statement(&self, settings: &SessionSettings) -> Statement {
         let snapshot = (self.inner.source)();
         let catalogs = MemoryCatalogProviderList::new();
         let catalog = MemoryCatalogProvider::new();
         let register = |name: &str, schema: Arc<dyn SchemaProvider>| {
             catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
         };
-        register("pg_catalog", self.inner.pg_catalog.clone());
-        register(SYSTEM, Arc::new(self.inner.system.clone()));
         let named = Arc::new(Named::default());
+        let mut schemas: Vec<(&'static str, Arc<dyn SchemaProvider>)> = vec![
+            ("pg_catalog", self.inner.pg_catalog.clone()),
+            (SYSTEM, Arc::new(self.inner.system.clone())),
+        ];
         for (name, show) in SCHEMAS {
             let (snapshot, named) = (snapshot.clone(), Arc::clone(&named));
-            register(name, Arc::new(SnapshotSchema { snapshot, show, named }));
+            schemas.push((name, Arc::new(SnapshotSchema { snapshot, show, named })));
         }
+        for (name, schema) in &schemas {
+            register(name, Arc::clone(schema));
+        }
+        register(INFORMATION_SCHEMA, Arc::new(Information { schemas }));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.base.state();
         state.register_catalog_list(Arc::new(catalogs));
-        if let Some(rollups) = settings.rollups {
+        if let Some(rollups) = settings.rollups() {
             state.config_mut().set_extension(Arc::new(UseRollups(rollups)));
         }
-        Statement::new(snapshot, named, Arc::clone(&self.inner.plans), state)
+        if *settings != SessionSettings::default() {
+            let options = state.config_mut().options_mut();
+            if let Some(schema) = settings.schema() {
+                schema.clone_into(&mut options.catalog.default_schema);
+            }
+            options.extensions.insert(settings.clone());
+        }
+        let plans = settings.plans_as_usual().then(|| Arc::clone(&self.inner.plans));
+        Statement::new(snapshot, named, plans, state)
     }
 
     pub(crate) fn parser(&self) -> &PostgresCompatibilityParser {
@@ -287,8 +297,8 @@ fn session_config(options: &EngineOptions) -> SessionConfig {
     let mut config = SessionConfig::new();
     // `now()` is a time with a zone, as in PostgreSQL.
     config.options_mut().execution.time_zone = Some("UTC".to_owned());
+    config.options_mut().extensions.insert(SessionSettings::default());
     config
-        .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_target_partitions(options.threads.max(1))
@@ -320,6 +330,7 @@ fn optimizer_rules(options: &EngineOptions) -> Vec<Arc<dyn OptimizerRule + Send 
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = functions::analyzer_rules();
     rules.push(Arc::new(ExactSums));
+    rules.push(Arc::new(InZone));
     rules.extend(Analyzer::new().rules);
     rules
 }

@@ -19,6 +19,20 @@ pub enum QueryErrorKind {
     ReadOnly,
     /// A value left the range of its type while computing.
     OutOfRange,
+    /// It names a setting that is not there.
+    UnknownSetting,
+    /// It gives a setting what cannot be its value.
+    InvalidSetting,
+    /// It names a cursor that is not there.
+    UnknownCursor,
+    /// It names a new cursor as one that is.
+    DuplicateCursor,
+    /// It is possible in a transaction alone.
+    NoTransaction,
+    /// Its transaction has failed: end that first.
+    FailedTransaction,
+    /// Its sender asked for its end.
+    Cancelled,
     /// It ran longer than the limit.
     Timeout,
     /// It needs more memory than queries may have; ask for less at once.
@@ -53,7 +67,13 @@ impl QueryError {
             QueryErrorKind::Invalid => "42000",
             QueryErrorKind::ReadOnly => "25006",
             QueryErrorKind::OutOfRange => "22003",
-            QueryErrorKind::Timeout => "57014",
+            QueryErrorKind::UnknownSetting => "42704",
+            QueryErrorKind::InvalidSetting => "22023",
+            QueryErrorKind::UnknownCursor => "34000",
+            QueryErrorKind::DuplicateCursor => "42P03",
+            QueryErrorKind::NoTransaction => "25P01",
+            QueryErrorKind::FailedTransaction => "25P02",
+            QueryErrorKind::Cancelled | QueryErrorKind::Timeout => "57014",
             QueryErrorKind::Resources => "53200",
             QueryErrorKind::Internal => "XX000",
         }
@@ -64,6 +84,12 @@ impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
         let kind = kind_of(error.find_root());
         Self::new(kind, message_of(&error))
+    }
+}
+
+impl From<ArrowError> for QueryError {
+    fn from(error: ArrowError) -> Self {
+        DataFusionError::from(error).into()
     }
 }
 

@@ -11,7 +11,6 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -87,7 +86,8 @@ fn check_reads(statement: &ast::Statement) -> Result<(), QueryError> {
 pub(crate) struct Statement {
     snapshot: Snapshot,
     named: Arc<Named>,
-    plans: Arc<Plans>,
+    /// `None` where plans are not those of other connections.
+    plans: Option<Arc<Plans>>,
     state: SessionState,
 }
 
@@ -103,15 +103,10 @@ impl Statement {
     pub(crate) fn new(
         snapshot: Snapshot,
         named: Arc<Named>,
-        plans: Arc<Plans>,
+        plans: Option<Arc<Plans>>,
         state: SessionState,
     ) -> Self {
         Self { snapshot, named, plans, state }
-    }
-
-    /// The same as a session, for hooks that ask for one.
-    pub(crate) fn session(&self) -> SessionContext {
-        SessionContext::new_with_state(self.state.clone())
     }
 
     /// The plan of a text, which `parse` reads where no plan of it is kept.
@@ -120,12 +115,14 @@ impl Statement {
         sql: &str,
         parse: impl FnOnce() -> Result<ast::Statement, QueryError>,
     ) -> Result<Plan, QueryError> {
-        if let Some(plan) = self.plans.get(sql, &self.snapshot) {
+        if let Some(plan) = self.plans.as_ref().and_then(|plans| plans.get(sql, &self.snapshot)) {
             return self.run_by(&plan).await;
         }
         let written = self.logical(parse()?).await?;
         let optimized = self.state.optimize(&written).map_err(|error| self.explained(error))?;
-        self.plans.keep(sql, &written, &optimized);
+        if let Some(plans) = &self.plans {
+            plans.keep(sql, &written, &optimized);
+        }
         self.run_by(&optimized).await
     }
 

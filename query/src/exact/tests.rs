@@ -2,8 +2,9 @@
 //! steps were not planned.
 
 use super::scaled_expr;
-use crate::engine::{Engine, EngineOptions, SessionSettings};
+use crate::engine::{Engine, EngineOptions};
 use crate::scan::TableView;
+use crate::settings::SessionSettings;
 use crate::statement::parse_one;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::catalog::TableProvider;
@@ -92,7 +93,7 @@ fn is_unsafe((name, argument): &Held) -> bool {
 
 async fn names(engine: &Engine, sql: &str) -> Vec<String> {
     let parsed = parse_one(engine.parser(), sql).unwrap();
-    let plan = engine.statement(SessionSettings::default()).plan(sql, || Ok(parsed)).await;
+    let plan = engine.statement(&SessionSettings::default()).plan(sql, || Ok(parsed)).await;
     let plan = plan.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let held = aggregates(&plan.physical);
     assert!(!held.is_empty(), "{sql} has no aggregate");

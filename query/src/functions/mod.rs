@@ -6,6 +6,7 @@ mod first_last;
 mod gapfill;
 mod label;
 mod m4;
+mod postgres;
 mod prom;
 mod setting;
 mod state;
@@ -34,8 +35,10 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
         ScalarUDF::from(gapfill::Filled::interpolate()),
         ScalarUDF::from(label::Label::new()),
         ScalarUDF::from(setting::CurrentSetting::new()),
+        ScalarUDF::from(setting::SetConfig::new()),
     ];
-    for scalar in scalars {
+    let constants = postgres::Constant::all().map(ScalarUDF::from);
+    for scalar in scalars.into_iter().chain(constants) {
         state.register_udf(Arc::new(scalar))?;
     }
     let aggregates = [

@@ -1,15 +1,12 @@
-//! `current_setting('name')`: the few settings PostgreSQL clients ask for before they begin.
+//! `current_setting('name')`: what is set on the connection that asks.
 
+use crate::settings::SessionSettings;
 use arrow::datatypes::DataType;
 use datafusion::common::{ScalarValue, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-
-/// The PostgreSQL release whose catalog and protocol are spoken.
-const SERVER_VERSION: &str = "16.6";
-const SERVER_VERSION_NUMBER: &str = "160006";
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct CurrentSetting {
@@ -18,7 +15,15 @@ pub(super) struct CurrentSetting {
 
 impl CurrentSetting {
     pub(super) fn new() -> Self {
-        Self { signature: Signature::exact(vec![DataType::Utf8], Volatility::Stable) }
+        Self {
+            signature: Signature::one_of(
+                vec![
+                    TypeSignature::Exact(vec![DataType::Utf8]),
+                    TypeSignature::Exact(vec![DataType::Utf8, DataType::Boolean]),
+                ],
+                Volatility::Stable,
+            ),
+        }
     }
 }
 
@@ -36,22 +41,60 @@ impl ScalarUDFImpl for CurrentSetting {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let Some(ColumnarValue::Scalar(name)) = args.args.first() else {
+        let [ColumnarValue::Scalar(name), more @ ..] = &args.args[..] else {
             return plan_err!("current_setting takes a literal name");
         };
-        let name = name.try_as_str().flatten().unwrap_or_default().to_ascii_lowercase();
-        let value = match name.as_str() {
-            "server_version" => SERVER_VERSION,
-            "server_version_num" => SERVER_VERSION_NUMBER,
-            "search_path" => crate::catalog::SCHEMA,
-            "timezone" => "UTC",
-            "server_encoding" | "client_encoding" => "UTF8",
-            "default_transaction_read_only"
-            | "transaction_read_only"
-            | "standard_conforming_strings"
-            | "integer_datetimes" => "on",
-            _ => return plan_err!("unrecognized configuration parameter {name:?}"),
+        let missing_ok = matches!(more, [ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))]);
+        let name = name.try_as_str().flatten().unwrap_or_default();
+        let usual = SessionSettings::default();
+        let set = args.config_options.extensions.get::<SessionSettings>().unwrap_or(&usual);
+        let value = match set.show(name) {
+            Ok(shown) => ScalarValue::from(shown.value),
+            Err(_) if missing_ok => ScalarValue::Utf8(None),
+            Err(error) => return plan_err!("{error}"),
         };
-        Ok(ColumnarValue::Scalar(ScalarValue::from(value)))
+        Ok(ColumnarValue::Scalar(value))
+    }
+}
+
+/// `set_config('name', 'value', is_local)`: answers the value, as clients expect that switch off
+/// what is not here. What has an effect is set by `SET` alone.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct SetConfig {
+    signature: Signature,
+}
+
+impl SetConfig {
+    pub(super) fn new() -> Self {
+        let types = vec![DataType::Utf8, DataType::Utf8, DataType::Boolean];
+        Self { signature: Signature::exact(types, Volatility::Volatile) }
+    }
+}
+
+impl ScalarUDFImpl for SetConfig {
+    fn name(&self) -> &'static str {
+        "set_config"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [ColumnarValue::Scalar(name), value, _] = &args.args[..] else {
+            return plan_err!("set_config takes a literal name");
+        };
+        let name = name.try_as_str().flatten().unwrap_or_default();
+        if SessionSettings::has_effect(name) {
+            return plan_err!("set_config cannot set {name}: use SET");
+        }
+        if let Err(error) = SessionSettings::default().show(name) {
+            return plan_err!("{error}");
+        }
+        Ok(value.clone())
     }
 }

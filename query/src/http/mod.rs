@@ -7,8 +7,9 @@
 mod format;
 
 use crate::answer::Answer;
-use crate::engine::{Engine, SessionSettings};
+use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
+use crate::settings::SessionSettings;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
@@ -39,6 +40,9 @@ struct Request {
     /// As the setting `warpline.rollups` of a session.
     #[serde(default)]
     rollups: Option<bool>,
+    /// As the setting `TimeZone`.
+    #[serde(default)]
+    time_zone: Option<String>,
 }
 
 async fn sql(State(engine): State<Engine>, headers: HeaderMap, body: Bytes) -> Response {
@@ -49,9 +53,16 @@ async fn sql(State(engine): State<Engine>, headers: HeaderMap, body: Bytes) -> R
 }
 
 async fn answer(engine: &Engine, headers: &HeaderMap, body: &[u8]) -> Result<Response, QueryError> {
-    let Request { sql, rollups } = request(headers, body)?;
+    let Request { sql, rollups, time_zone } = request(headers, body)?;
+    let mut settings = SessionSettings::default();
+    if let Some(rollups) = rollups {
+        settings.set("warpline.rollups", if rollups { "on" } else { "off" })?;
+    }
+    if let Some(zone) = time_zone {
+        settings.set("TimeZone", &zone)?;
+    }
     let format = Format::accepted(header(headers, &ACCEPT))?;
-    let answer = engine.query_with(&sql, SessionSettings { rollups }).await?;
+    let answer = engine.query_with(&sql, &settings).await?;
     let writer = Writer::new(format, answer.schema())?;
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static(format.content_type()))];
     Ok((content_type, body_of(answer, writer)).into_response())
@@ -70,7 +81,7 @@ fn request(headers: &HeaderMap, body: &[u8]) -> Result<Request, QueryError> {
     }
     let text = std::str::from_utf8(body);
     let sql = text.map_err(|_| invalid("the statement is not UTF-8".to_owned()))?.to_owned();
-    Ok(Request { sql, rollups: None })
+    Ok(Request { sql, rollups: None, time_zone: None })
 }
 
 /// Head, batches, tail. The client's going away drops the answer, and with it the work.
@@ -108,6 +119,13 @@ fn refusal(error: &QueryError) -> Response {
         | QueryErrorKind::UnknownTable
         | QueryErrorKind::UnknownColumn
         | QueryErrorKind::Invalid
+        | QueryErrorKind::UnknownSetting
+        | QueryErrorKind::InvalidSetting
+        | QueryErrorKind::UnknownCursor
+        | QueryErrorKind::DuplicateCursor
+        | QueryErrorKind::NoTransaction
+        | QueryErrorKind::FailedTransaction
+        | QueryErrorKind::Cancelled
         | QueryErrorKind::OutOfRange => StatusCode::BAD_REQUEST,
         QueryErrorKind::ReadOnly => StatusCode::FORBIDDEN,
         QueryErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,

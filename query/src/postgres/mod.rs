@@ -1,22 +1,33 @@
 //! The PostgreSQL wire: simple and extended protocol over the engine.
 //!
-//! A prepared statement keeps its text: each execution is planned anew over the newest snapshot.
-//! A statement returns to the protocol when its first rows are there, so a cancel or the client's
-//! `statement_timeout` stops it while it computes; dropping the response stops the rest.
+//! ```text
+//! startup       who connects, and what it sets from the start
+//! session       statements, prepared and not      command     those about the connection itself
+//! connection    what belongs to one connection    cursor      queries fetched some rows at a time
+//! parameters    types of $1, $2, ...              copy        rows to the client as a file's
+//! respond       rows and errors as messages
+//! ```
+//! Promises: a prepared statement keeps its text, and each execution is planned anew over the newest
+//! snapshot; rows are sent as they come, and none is kept for later; a cancel, the connection's
+//! `statement_timeout` or its end stop the work.
 
+mod command;
+mod connection;
+mod copy;
+mod cursor;
 mod parameters;
 mod respond;
 mod session;
-mod settings;
+mod startup;
 
 use crate::engine::Engine;
 use datafusion_postgres::pgwire::api::auth::StartupHandler;
-use datafusion_postgres::pgwire::api::auth::noop::NoopStartupHandler;
 use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use datafusion_postgres::pgwire::api::{ConnectionManager, PgWireServerHandlers};
 use datafusion_postgres::pgwire::tokio::process_socket;
 use session::Session;
+use startup::Startup;
 use std::io;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -66,7 +77,7 @@ impl Handlers {
         let connections = Arc::new(ConnectionManager::new());
         Self {
             session: Arc::new(Session::new(engine)),
-            startup: Arc::new(Startup { connections: Arc::clone(&connections) }),
+            startup: Arc::new(Startup::new(Arc::clone(&connections))),
             cancel: Arc::new(DefaultCancelHandler::new(connections)),
         }
     }
@@ -87,16 +98,5 @@ impl PgWireServerHandlers for Handlers {
 
     fn cancel_handler(&self) -> Arc<impl CancelHandler> {
         Arc::clone(&self.cancel)
-    }
-}
-
-/// Lets everybody in; the manager knows connections by their cancel key.
-struct Startup {
-    connections: Arc<ConnectionManager>,
-}
-
-impl NoopStartupHandler for Startup {
-    fn connection_manager(&self) -> Option<Arc<ConnectionManager>> {
-        Some(Arc::clone(&self.connections))
     }
 }

@@ -1,41 +1,172 @@
 //! Answers and errors as messages of the protocol.
 
+use super::connection::Connection;
 use crate::answer::Answer;
-use crate::error::QueryError;
-use arrow::datatypes::Schema;
+use crate::error::{QueryError, QueryErrorKind};
+use crate::settings::{SessionSettings, Shown};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
 use datafusion_postgres::pgwire::api::portal::Format;
 use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
+use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionHandle};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::data::DataRow;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
-use futures::{StreamExt, stream};
+use futures::channel::oneshot;
+use futures::{Stream, StreamExt, stream};
 use std::sync::Arc;
 
-/// The answer as a stream of rows, each batch encoded when the client takes it.
-pub(super) fn rows(
-    answer: Answer,
-    format: &Format,
-    options: &Arc<FormatOptions>,
-) -> PgWireResult<Response> {
-    let fields = Arc::new(row_fields(answer.schema(), format, Some(options))?);
-    let row_fields = Arc::clone(&fields);
-    let rows = answer.flat_map(move |batch| {
-        let rows: Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync> = match batch {
-            Ok(batch) => encode_recordbatch(Arc::clone(&row_fields), batch),
-            Err(error) => Box::new(std::iter::once(Err(refusal(&error)))),
-        };
-        stream::iter(rows)
+/// How the rows of one answer are written.
+pub(super) struct Writing<'a> {
+    pub(super) format: &'a Format,
+    pub(super) settings: SessionSettings,
+    /// What a cancel of the connection's statement comes to.
+    pub(super) handle: Option<Arc<ConnectionHandle>>,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn of(client: &(impl ClientInfo + ?Sized), format: &'a Format) -> Self {
+        let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
+        let settings = Connection::of(client).settings();
+        Self { format, settings, handle: handle.map(|handle| Arc::clone(&*handle)) }
+    }
+
+    pub(super) fn answer(self, answer: Answer) -> PgWireResult<Response> {
+        let schema = Arc::clone(answer.schema());
+        self.rows(&schema, answer, "SELECT")
+    }
+
+    /// Batches as a stream of rows, each encoded when the client takes it.
+    pub(super) fn rows(
+        self,
+        schema: &SchemaRef,
+        batches: impl Stream<Item = Result<RecordBatch, QueryError>> + Send + 'static,
+        tag: &str,
+    ) -> PgWireResult<Response> {
+        let schema = shown(schema, &self.settings);
+        let mut options = FormatOptions::default();
+        let digits = self.settings.extra_float_digits();
+        options.extra_float_digits = digits.unwrap_or(options.extra_float_digits);
+        let options = Arc::new(options);
+        let fields = Arc::new(arrow_schema_to_pg_fields(&schema, self.format, Some(options))?);
+        let row_fields = Arc::clone(&fields);
+        let rows = until_cancelled(batches, self.handle).flat_map(move |batch| {
+            let batch = batch.and_then(|batch| Ok(in_types(&batch, &schema)?));
+            let rows: Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync> = match batch {
+                Ok(batch) => encode_recordbatch(Arc::clone(&row_fields), batch),
+                Err(error) => Box::new(std::iter::once(Err(refusal(&error)))),
+            };
+            stream::iter(rows)
+        });
+        let mut response = QueryResponse::new(fields, rows);
+        response.set_command_tag(tag);
+        Ok(Response::Query(response))
+    }
+}
+
+/// Times with a zone in the connection's own, which are the same moments.
+pub(super) fn shown(schema: &SchemaRef, settings: &SessionSettings) -> SchemaRef {
+    let Some(zone) = settings.time_zone_name() else { return Arc::clone(schema) };
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            let data_type = DataType::Timestamp(*unit, Some(zone.into()));
+            Arc::new(Field::clone(field).with_data_type(data_type))
+        }
+        _ => Arc::clone(field),
     });
-    Ok(Response::Query(QueryResponse::new(fields, rows)))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+pub(super) fn in_types(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        if column.data_type() == field.data_type() {
+            Ok(Arc::clone(column))
+        } else {
+            cast(column, field.data_type())
+        }
+    });
+    let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
+    if columns.is_empty() {
+        return Ok(batch.clone());
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns)
+}
+
+/// The batches, until the client asks for the statement's end while they are sent. (Until the
+/// first is there, the protocol asks for itself.)
+fn until_cancelled(
+    batches: impl Stream<Item = Result<RecordBatch, QueryError>> + Send + 'static,
+    handle: Option<Arc<ConnectionHandle>>,
+) -> impl Stream<Item = Result<RecordBatch, QueryError>> + Send {
+    struct Sending<S> {
+        batches: S,
+        handle: Option<Arc<ConnectionHandle>>,
+        cancelled: Option<oneshot::Receiver<()>>,
+    }
+    let sending = Sending { batches: Box::pin(batches), handle, cancelled: None };
+    stream::unfold(Some(sending), async |sending| {
+        let mut sending = sending?;
+        let next = loop {
+            if sending.cancelled.is_none()
+                && let Some(handle) = &sending.handle
+            {
+                sending.cancelled = Some(handle.start_query().await);
+            }
+            let Some(cancelled) = &mut sending.cancelled else {
+                break sending.batches.next().await;
+            };
+            tokio::select! {
+                biased;
+                ended = cancelled => {
+                    sending.cancelled = None;
+                    // Otherwise another statement of the connection began meanwhile.
+                    if ended.is_ok() {
+                        return Some((Err(cancelled_by_client()), None));
+                    }
+                }
+                next = sending.batches.next() => break next,
+            }
+        };
+        Some((next?, Some(sending)))
+    })
+}
+
+pub(super) fn cancelled_by_client() -> QueryError {
+    let text = "canceling statement due to user request";
+    QueryError::new(QueryErrorKind::Cancelled, text)
 }
 
 pub(super) fn row_fields(
     schema: &Schema,
     format: &Format,
-    options: Option<&Arc<FormatOptions>>,
+    settings: &SessionSettings,
 ) -> PgWireResult<Vec<FieldInfo>> {
-    arrow_schema_to_pg_fields(schema, format, options.map(Arc::clone))
+    let schema = shown(&Arc::new(schema.clone()), settings);
+    arrow_schema_to_pg_fields(&schema, format, None)
+}
+
+/// The columns of `SHOW`: one parameter, or all.
+pub(super) fn show_schema(name: Option<&Shown>) -> SchemaRef {
+    let text = |name: &str| Field::new(name, DataType::Utf8, false);
+    Arc::new(Schema::new(match name {
+        Some(shown) => vec![text(&shown.name)],
+        None => vec![text("name"), text("setting"), text("description")],
+    }))
+}
+
+pub(super) fn show_batch(schema: &SchemaRef, shown: &[Shown]) -> Result<RecordBatch, ArrowError> {
+    let column = |value: fn(&Shown) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(shown.iter().map(value)))
+    };
+    let (names, values) = (column(|one| &one.name), column(|one| &one.value));
+    let columns = match schema.fields().len() {
+        1 => vec![values],
+        _ => vec![names, values, column(|_| "")],
+    };
+    RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
 pub(super) fn refusal(error: &QueryError) -> PgWireError {

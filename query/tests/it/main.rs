@@ -8,6 +8,7 @@ mod fixture;
 mod latest;
 mod oracle;
 mod plans;
+mod postgres;
 mod rollups;
 mod slt;
 mod store;

@@ -1,0 +1,156 @@
+//! The analyzer rule that puts a connection's time zone into its statements.
+//!
+//! Times are UTC throughout. Where a connection has another zone, what depends on one is evaluated
+//! in it: `date_trunc`, `date_part`, `extract` and `to_char`, casts to dates, times without a zone
+//! and text, and texts without an offset where they are compared with times or cast to them.
+
+use crate::rewrite::rewrite_all;
+use crate::settings::SessionSettings;
+use arrow::array::timezone::Tz;
+use arrow::compute::kernels::cast_utils::string_to_datetime;
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
+};
+use datafusion::optimizer::AnalyzerRule;
+use std::sync::Arc;
+
+const UTC: &str = "UTC";
+
+#[derive(Debug, Default)]
+pub(crate) struct InZone;
+
+impl AnalyzerRule for InZone {
+    fn name(&self) -> &'static str {
+        "in_zone"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let settings = config.extensions.get::<SessionSettings>();
+        let zone = settings.and_then(|settings| {
+            Some(Zone { zone: settings.time_zone()?, name: settings.time_zone_name()?.into() })
+        });
+        match zone {
+            Some(zone) => rewrite_all(plan, |schema, expr| Ok(zone.rewrite(schema, expr))),
+            None => Ok(plan),
+        }
+    }
+}
+
+struct Zone {
+    zone: Tz,
+    name: Arc<str>,
+}
+
+impl Zone {
+    fn rewrite(&self, schema: &DFSchema, expr: Expr) -> Transformed<Expr> {
+        match expr {
+            Expr::ScalarFunction(call) => self.call(schema, call),
+            Expr::Cast(cast) => self.cast(schema, cast),
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
+                let (left, right) = if is_time(schema, &left) {
+                    (left, Box::new(self.literal(*right)))
+                } else if is_time(schema, &right) {
+                    (Box::new(self.literal(*left)), right)
+                } else {
+                    return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
+                };
+                Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+            }
+            Expr::Between(between) if is_time(schema, &between.expr) => {
+                let [low, high] = [between.low, between.high].map(|end| self.literal(*end));
+                let (low, high) = (Box::new(low), Box::new(high));
+                Transformed::yes(Expr::Between(Between { low, high, ..between }))
+            }
+            Expr::InList(list) if is_time(schema, &list.expr) => {
+                let all = list.list.into_iter().map(|one| self.literal(one));
+                Transformed::yes(Expr::InList(InList { list: all.collect(), ..list }))
+            }
+            other => Transformed::no(other),
+        }
+    }
+
+    /// The function over the time in the zone.
+    fn call(&self, schema: &DFSchema, mut call: ScalarFunction) -> Transformed<Expr> {
+        let place = match call.func.name() {
+            "date_trunc" | "date_part" => 1,
+            "to_char" => 0,
+            _ => return Transformed::no(Expr::ScalarFunction(call)),
+        };
+        let Some(local) = call.args.get(place).and_then(|time| self.local(schema, time)) else {
+            return Transformed::no(Expr::ScalarFunction(call));
+        };
+        let truncated = call.func.name() == "date_trunc";
+        call.args[place] = local;
+        let call = Expr::ScalarFunction(call);
+        Transformed::yes(if truncated { labelled(schema, call, UTC.into()) } else { call })
+    }
+
+    fn cast(&self, schema: &DFSchema, cast: Cast) -> Transformed<Expr> {
+        let target = cast.field.data_type();
+        if matches!(target, DataType::Timestamp(_, Some(_))) {
+            let Some(moment) = self.moment(&cast.expr) else {
+                return Transformed::no(Expr::Cast(cast));
+            };
+            return Transformed::yes(Expr::Cast(Cast { expr: Box::new(moment), ..cast }));
+        }
+        let depends = matches!(
+            target,
+            DataType::Date32
+                | DataType::Date64
+                | DataType::Time32(_)
+                | DataType::Time64(_)
+                | DataType::Timestamp(_, None)
+                | DataType::Utf8
+                | DataType::LargeUtf8
+                | DataType::Utf8View
+        );
+        match self.local(schema, &cast.expr).filter(|_| depends) {
+            Some(local) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(local), ..cast })),
+            None => Transformed::no(Expr::Cast(cast)),
+        }
+    }
+
+    /// A time in the zone; `None` where the expression is none.
+    fn local(&self, schema: &DFSchema, expr: &Expr) -> Option<Expr> {
+        is_time(schema, expr).then(|| labelled(schema, expr.clone(), Arc::clone(&self.name)))
+    }
+
+    /// A text as the time that it is in the zone; anything else as it is.
+    fn literal(&self, expr: Expr) -> Expr {
+        self.moment(&expr).unwrap_or(expr)
+    }
+
+    fn moment(&self, expr: &Expr) -> Option<Expr> {
+        let Expr::Literal(value, _) = expr else { return None };
+        let moment = string_to_datetime(&self.zone, value.try_as_str()??).ok()?;
+        let micros = Some(moment.timestamp_micros());
+        let value = ScalarValue::TimestampMicrosecond(micros, Some(UTC.into()));
+        Some(Expr::Literal(value, None))
+    }
+}
+
+/// The same moment under another zone's name.
+fn labelled(schema: &DFSchema, expr: Expr, zone: Arc<str>) -> Expr {
+    match expr.get_type(schema) {
+        Ok(DataType::Timestamp(unit, Some(_))) => {
+            let data_type = DataType::Timestamp(unit, Some(zone));
+            Expr::Cast(Cast::new(Box::new(expr), data_type))
+        }
+        _ => expr,
+    }
+}
+
+fn is_time(schema: &DFSchema, expr: &Expr) -> bool {
+    matches!(expr.get_type(schema), Ok(DataType::Timestamp(_, Some(_))))
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
