@@ -2,6 +2,7 @@
 
 mod answer;
 mod catalog;
+mod dialect;
 mod downsample;
 mod engine;
 mod error;

@@ -1,6 +1,7 @@
 //! One statement over one snapshot: read, checked, planned.
 
 use crate::catalog::{CATALOG, SCHEMA};
+use crate::dialect;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::named::Named;
 use crate::plans::Plans;
@@ -39,13 +40,15 @@ pub(crate) fn parse(
     parser: &PostgresCompatibilityParser,
     sql: &str,
 ) -> Result<Vec<ast::Statement>, QueryError> {
-    parser.parse(sql).map_err(|error| {
+    let mut statements = parser.parse(sql).map_err(|error| {
         if changes_something(sql) {
             read_only(sql.split_whitespace().next().unwrap_or_default())
         } else {
             QueryError::new(QueryErrorKind::Syntax, error.to_string())
         }
-    })
+    })?;
+    statements.iter_mut().for_each(dialect::rewrite);
+    Ok(statements)
 }
 
 /// Whether the text begins like a statement that would change something. Used where it cannot be

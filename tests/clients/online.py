@@ -1,5 +1,6 @@
-"""psycopg, psql and HTTP against a running server: online.py FACTS URL POSTGRES_PORT"""
+"""psycopg, asyncpg, psql and HTTP against a running server: online.py FACTS URL POSTGRES_PORT"""
 
+import asyncio
 import csv
 import datetime
 import io
@@ -9,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 
+import asyncpg
 import psycopg
 import pyarrow.ipc
 
@@ -78,6 +80,41 @@ def with_psycopg(binary):
     print(f"{kind}: {facts.rows} rows, {len(facts.fields)} fields agree")
 
 
+def with_cursors_and_copy():
+    where = f"host=127.0.0.1 port={port} user=warpline dbname=postgres"
+    with psycopg.connect(where) as connection:
+        for binary in (False, True):
+            with connection.cursor(name="some at a time", binary=binary) as cursor:
+                cursor.itersize = 1000
+                cursor.execute(f"SELECT time, gpu FROM {table} WHERE gpu <> %s", ("none",))
+                same("psycopg, server-side cursor", sum(1 for _ in cursor), facts.rows)
+        with connection.cursor() as cursor:
+            counted = f"COPY (SELECT count(*), min(time) FROM {table} WHERE gpu <> %s) TO STDOUT"
+            with cursor.copy(f"{counted} (FORMAT BINARY)", ("none",)) as copy:
+                copy.set_types(["int8", "timestamptz"])
+                same("psycopg, binary copy", next(copy.rows()), (facts.rows, facts.first))
+            with cursor.copy(f"COPY {table} (time, gpu) TO STDOUT") as copy:
+                same("psycopg, copy", sum(1 for _ in copy.rows()), facts.rows)
+            cursor.execute("SET timezone = 'Asia/Tokyo'")
+            assert connection.info.timezone.key == "Asia/Tokyo"
+            shown = cursor.execute(f"SELECT min(time) FROM {table}").fetchone()[0]
+            same("psycopg, zone", (shown, shown.utcoffset()), (facts.first, datetime.timedelta(hours=9)))
+    print("psycopg: server-side cursors, copies and zones agree")
+
+
+async def with_asyncpg():
+    where = {"host": "127.0.0.1", "port": int(port), "user": "warpline", "database": "postgres"}
+    connection = await asyncpg.connect(**where)
+    counted = f"SELECT count(*), min(time) FROM {table} WHERE gpu <> $1"
+    same("asyncpg", tuple(await connection.fetchrow(counted, "none")), (facts.rows, facts.first))
+    async with connection.transaction():
+        rows = connection.cursor(f"SELECT time FROM {table}", prefetch=1000)
+        same("asyncpg, portal", len([row async for row in rows]), facts.rows)
+    await connection.reset()
+    await connection.close()
+    print("asyncpg: parameters, portals and reset agree")
+
+
 def with_psql():
     command = ["psql", "-X", "-h", "127.0.0.1", "-p", port, "-U", "warpline", "postgres", "-At"]
     statement = f"SELECT count(*), max(time) FROM {table}"
@@ -87,9 +124,12 @@ def with_psql():
     count, last = said.stdout.strip().split("|")
     same("psql, count", int(count), facts.rows)
     same("psql, time", datetime.datetime.fromisoformat(last).astimezone(UTC), facts.last)
-    tables = subprocess.run(command + ["-c", "\\dt"], capture_output=True, text=True).stdout
-    assert table in tables, tables
-    print("psql: count, time with zone and \\dt agree")
+    for shown in ("\\d", "\\dt", f"\\d {table}", "\\df", "\\dn", "\\l", "\\dv"):
+        said = subprocess.run(command + ["-c", shown], capture_output=True, text=True)
+        assert said.returncode == 0 and not said.stderr, f"{shown}: {said.stderr}"
+        if shown in ("\\d", "\\dt"):
+            assert said.stdout.startswith(f"public|{table}|table"), said.stdout
+    print("psql: count, time with zone, \\d, \\dt, \\df, \\dn, \\l and \\dv agree")
 
 
 def with_http():
@@ -120,5 +160,7 @@ def with_http():
 
 with_psycopg(binary=False)
 with_psycopg(binary=True)
+with_cursors_and_copy()
+asyncio.run(with_asyncpg())
 with_psql()
 with_http()

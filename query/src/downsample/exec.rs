@@ -229,13 +229,17 @@ impl Run {
     async fn share_out(self: &Arc<Self>, units: Arc<[Unit]>) -> Result<Vec<Partial>> {
         let next = Arc::new(AtomicUsize::new(0));
         let threads = self.context.session_config().target_partitions().min(units.len());
-        let mut others = JoinSet::new();
-        for _ in 1..threads {
-            let (run, units, next) = (Arc::clone(self), Arc::clone(&units), Arc::clone(&next));
-            others.spawn(async move { run.take_units(&units, &next).await });
+        if threads <= 1 {
+            return Ok(vec![self.take_units(&units, &next).await?]);
         }
-        let mut partials = vec![self.take_units(&units, &next).await?];
-        while let Some(partial) = others.join_next().await {
+        // None of them here: the task that was spawned last waits for this one to pause.
+        let mut workers = JoinSet::new();
+        for _ in 0..threads {
+            let (run, units, next) = (Arc::clone(self), Arc::clone(&units), Arc::clone(&next));
+            workers.spawn(async move { run.take_units(&units, &next).await });
+        }
+        let mut partials = Vec::with_capacity(threads);
+        while let Some(partial) = workers.join_next().await {
             partials.push(partial.map_err(|error| DataFusionError::External(Box::new(error)))??);
         }
         Ok(partials)

@@ -13,18 +13,23 @@ enum Said {
     Yes,
     No,
     Nothing,
-    Empty,
+    /// The number of nothing.
+    NoNumber,
+    Text(&'static str),
 }
 
-const ALL: [(&str, Said); 19] = [
+/// Clients read PostgreSQL's release from it.
+const VERSION: &str = concat!("PostgreSQL 16.6 (Warpline ", env!("CARGO_PKG_VERSION"), ")");
+
+const ALL: [(&str, Said); 22] = [
     ("col_description", Said::Nothing),
     ("obj_description", Said::Nothing),
     ("pg_advisory_unlock_all", Said::Nothing),
     ("pg_collation_is_visible", Said::Yes),
     ("pg_conversion_is_visible", Said::Yes),
     ("pg_function_is_visible", Said::Yes),
-    ("pg_get_function_arguments", Said::Empty),
-    ("pg_get_function_identity_arguments", Said::Empty),
+    ("pg_get_function_arguments", Said::Text("")),
+    ("pg_get_function_identity_arguments", Said::Text("")),
     ("pg_get_function_result", Said::Nothing),
     ("pg_get_indexdef", Said::Nothing),
     ("pg_get_ruledef", Said::Nothing),
@@ -36,6 +41,9 @@ const ALL: [(&str, Said); 19] = [
     ("pg_operator_is_visible", Said::Yes),
     ("pg_type_is_visible", Said::Yes),
     ("shobj_description", Said::Nothing),
+    ("to_regclass", Said::NoNumber),
+    ("to_regtype", Said::NoNumber),
+    ("version", Said::Text(VERSION)),
 ];
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -66,7 +74,8 @@ impl ScalarUDFImpl for Constant {
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
         Ok(match self.said {
             Said::Yes | Said::No => DataType::Boolean,
-            Said::Nothing | Said::Empty => DataType::Utf8,
+            Said::NoNumber => DataType::Int64,
+            Said::Nothing | Said::Text(_) => DataType::Utf8,
         })
     }
 
@@ -74,8 +83,9 @@ impl ScalarUDFImpl for Constant {
         Ok(ColumnarValue::Scalar(match self.said {
             Said::Yes => ScalarValue::from(true),
             Said::No => ScalarValue::from(false),
+            Said::NoNumber => ScalarValue::Int64(None),
             Said::Nothing => ScalarValue::Utf8(None),
-            Said::Empty => ScalarValue::from(""),
+            Said::Text(text) => ScalarValue::from(text),
         }))
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{QueryError, QueryErrorKind};
 use crate::settings::{SessionSettings, Shown};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
 use datafusion_postgres::pgwire::api::portal::Format;
@@ -67,17 +67,31 @@ impl<'a> Writing<'a> {
     }
 }
 
-/// Times with a zone in the connection's own, which are the same moments.
+/// Columns as they are sent: times with a zone in the connection's own, which are the same moments,
+/// and lists of plain text.
 pub(super) fn shown(schema: &SchemaRef, settings: &SessionSettings) -> SchemaRef {
-    let Some(zone) = settings.time_zone_name() else { return Arc::clone(schema) };
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Timestamp(unit, Some(_)) => {
-            let data_type = DataType::Timestamp(*unit, Some(zone.into()));
-            Arc::new(Field::clone(field).with_data_type(data_type))
-        }
-        _ => Arc::clone(field),
-    });
+    let zone = settings.time_zone_name();
+    let fields = schema.fields().iter().map(|field| shown_field(field, zone));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn shown_field(field: &FieldRef, zone: Option<&str>) -> FieldRef {
+    let data_type = match (field.data_type(), zone) {
+        (DataType::Timestamp(unit, Some(_)), Some(zone)) => {
+            DataType::Timestamp(*unit, Some(zone.into()))
+        }
+        (DataType::List(item), _) => {
+            let item = shown_field(item, zone);
+            DataType::List(match item.data_type() {
+                DataType::Dictionary(_, text) => {
+                    Arc::new(Field::clone(&item).with_data_type((**text).clone()))
+                }
+                _ => item,
+            })
+        }
+        _ => return Arc::clone(field),
+    };
+    Arc::new(Field::clone(field).with_data_type(data_type))
 }
 
 pub(super) fn in_types(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {

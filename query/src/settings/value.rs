@@ -57,7 +57,8 @@ pub(super) fn is_utc(zone: &str) -> bool {
 }
 
 pub(super) fn is_utf8(name: &str) -> bool {
-    ["utf8", "utf-8", "unicode", "'utf8'"].contains(&name.to_ascii_lowercase().as_str())
+    let name = name.trim_matches('\'').to_ascii_lowercase();
+    ["utf8", "utf-8", "unicode"].contains(&name.as_str())
 }
 
 /// The order of day and month only matters to what is read, and ISO has one.

@@ -315,6 +315,28 @@ async fn the_information_schema_has_postgresqls_types() {
     assert!(text(&client, "SHOW TABLES").await.iter().any(|row| row.contains(&"gpu".to_owned())));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresqls_words_are_read() {
+    let client = client().await;
+    for (sql, want) in [
+        (
+            "SELECT 'a_b' LIKE 'a/_b' ESCAPE '/', 'axb' LIKE 'a/_b' ESCAPE '/'",
+            ["t", "f"].as_slice(),
+        ),
+        ("SELECT ARRAY(SELECT DISTINCT gpu FROM gpu)", &["{1}"]),
+        ("SELECT set_config('jit', 'off', false), pg_is_in_recovery()", &["off", "f"]),
+        ("SELECT split_part(version(), ' ', 1)", &["PostgreSQL"]),
+        (
+            "SELECT count(*) FROM pg_class c WHERE relname = 'gpu' AND pg_table_is_visible(c.oid)",
+            &["1"],
+        ),
+    ] {
+        assert_eq!(text(&client, sql).await, [want], "{sql}");
+    }
+    let (_, why) = refused(&client, "SELECT set_config('timezone', 'UTC', false)").await;
+    assert!(why.contains("set_config cannot set timezone: use SET"), "{why}");
+}
+
 /// Every statement that Grafana sends of itself is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn grafanas_own_statements_are_answered() {
