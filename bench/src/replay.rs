@@ -5,7 +5,7 @@ use crate::Failure;
 use crate::harness::Harness;
 use crate::http::Connection;
 use crate::peers::{Ingest, Peer};
-use crate::server::{self, Server};
+use crate::server::{self, Server, Setting};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -76,7 +76,8 @@ pub(crate) fn measure(
     let bodies: Vec<Vec<Vec<u8>>> = (0..CONNECTIONS)
         .map(|part| read(&harness.payload(size, &format!("{}-{part}.bin", protocol.file()))))
         .collect::<Result<_, _>>()?;
-    let server = Server::start(binary, dir, Vec::new())?;
+    let flush = Setting::new("storage.flush_interval", "10s");
+    let server = Server::start(binary, dir, vec![flush])?;
     let (begun, before) = (Instant::now(), server.cpu_seconds()?);
     let address = server.address();
     scope(|threads| {

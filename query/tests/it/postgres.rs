@@ -348,16 +348,12 @@ async fn grafanas_own_statements_are_answered() {
     };
     let client = client().await;
     let mut answers = Vec::new();
-    for statement in statements.split("--;;").map(|all| all.replace("gpu_metrics", "gpu")) {
-        let is_comment = |line: &&str| {
-            line.trim().is_empty()
-                || line.starts_with("-- case")
-                || line.starts_with("-- proto")
-                || line.starts_with("-- S")
-        };
-        let sql: Vec<&str> = statement.lines().filter(|line| !is_comment(line)).collect();
+    for statement in statements.split("\n--;;") {
+        let told = ["-- case:", "-- proto:", "-- Statements"];
+        let is_sql = |line: &&str| !told.iter().any(|start| line.starts_with(start));
+        let sql: Vec<&str> = statement.trim().lines().filter(is_sql).collect();
         if !sql.is_empty() {
-            answers.push(text(&client, &sql.join("\n")).await);
+            answers.push(text(&client, &sql.join("\n").replace("gpu_metrics", "gpu")).await);
         }
     }
     let [ping, version, timescale, tables, columns, ..] = &answers[..] else {
