@@ -74,6 +74,12 @@ impl Answer {
         &self.schema
     }
 
+    /// Gives the rest of the answer another deadline.
+    pub(crate) fn restart(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+        self.alarm.as_mut().reset(deadline.at);
+    }
+
     /// All batches at once.
     pub async fn collect(mut self) -> Result<Vec<RecordBatch>, QueryError> {
         let mut batches = Vec::new();

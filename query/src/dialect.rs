@@ -1,15 +1,14 @@
 //! What PostgreSQL writes and DataFusion does not read, put into words that it does.
 //!
 //! ```text
-//! a LIKE b ESCAPE '/'          a LIKE replace(b, '/', '\')
-//! pg_table_is_visible(c.oid)   c.relnamespace IN (the catalog's and the usual schema's numbers)
-//! ARRAY(SELECT ...)            (SELECT array_agg(one) FROM (SELECT ...) AS all_of_it (one))
+//! a LIKE 'x/_' ESCAPE '/'            a LIKE 'x\_'
+//! WHERE pg_table_is_visible(c.oid)   c.relnamespace IN (the catalog and the usual schema)
 //! ```
 
 use crate::catalog::SCHEMA;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Statement, Value,
-    VisitMut, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SetExpr, Statement, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -18,47 +17,78 @@ use std::ops::ControlFlow;
 const ESCAPE: char = '\\';
 
 pub(crate) fn rewrite(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut Rewriter);
+    let _: ControlFlow<()> = statement.visit(&mut Patterns);
+    let _: ControlFlow<()> = statement.visit(&mut Filters);
 }
 
-struct Rewriter;
+/// Patterns with another escape than DataFusion's.
+struct Patterns;
 
-impl VisitorMut for Rewriter {
+impl VisitorMut for Patterns {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Some(other) = escaped(expr).or_else(|| visible(expr)).or_else(|| array(expr)) {
-            *expr = other;
+        if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } =
+            expr
+            && let Some(escape) = escape_char.as_ref().and_then(one_character)
+            && let Expr::Value(value) = &mut **pattern
+            && let Value::SingleQuotedString(text) = &mut value.value
+        {
+            *text = escaped(text, escape);
+            *escape_char = None;
         }
         ControlFlow::Continue(())
     }
 }
 
-/// The backslash is what DataFusion escapes by.
-fn escaped(expr: &Expr) -> Option<Expr> {
-    let mut like = expr.clone();
-    let (Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. }) =
-        &mut like
-    else {
-        return None;
-    };
-    let escape = match &escape_char.take()?.value {
-        Value::SingleQuotedString(text) => text.parse().ok().filter(|one| *one != ESCAPE)?,
-        _ => return None,
-    };
-    **pattern = escaped_pattern(pattern, escape)?;
-    Some(like)
+fn one_character(value: &ValueWithSpan) -> Option<char> {
+    match &value.value {
+        Value::SingleQuotedString(text) => text.parse().ok().filter(|one| *one != ESCAPE),
+        _ => None,
+    }
 }
 
-fn escaped_pattern(pattern: &Expr, escape: char) -> Option<Expr> {
-    if let Expr::Value(value) = pattern
-        && let Value::SingleQuotedString(text) = &value.value
-    {
-        let mut value = value.clone();
-        value.value = Value::SingleQuotedString(text.replace(escape, "\\"));
-        return Some(Expr::Value(value));
+/// The same pattern with backslashes before what stands for itself.
+fn escaped(pattern: &str, escape: char) -> String {
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    while let Some(one) = characters.next() {
+        let itself = if one == escape { characters.next() } else { None };
+        if itself.is_some_and(|one| ['%', '_', ESCAPE].contains(&one)) || one == ESCAPE {
+            escaped.push(ESCAPE);
+        }
+        escaped.push(itself.unwrap_or(one));
     }
-    parsed(&format!("replace({pattern}, '{escape}', '{ESCAPE}')"))
+    escaped
+}
+
+/// Filters of the catalog's tables by what is visible.
+struct Filters;
+
+impl VisitorMut for Filters {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let SetExpr::Select(select) = &mut *query.body
+            && let Some(filter) = &mut select.selection
+        {
+            let _: ControlFlow<()> = filter.visit(&mut Visible);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+struct Visible;
+
+impl VisitorMut for Visible {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some(other) = visible(expr) {
+            *expr = other;
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Tables of the search path; those of other schemas are named with theirs.
@@ -83,17 +113,6 @@ fn visible(expr: &Expr) -> Option<Expr> {
     ))
 }
 
-fn array(expr: &Expr) -> Option<Expr> {
-    let Expr::Function(call) = expr else { return None };
-    let FunctionArguments::Subquery(query) = &call.args else { return None };
-    let is_named = call.name.to_string().eq_ignore_ascii_case("array");
-    is_named.then(|| array_of(query)).flatten()
-}
-
-fn array_of(query: &Query) -> Option<Expr> {
-    parsed(&format!("(SELECT array_agg(one) FROM ({query}) AS all_of_it (one))"))
-}
-
 fn parsed(sql: &str) -> Option<Expr> {
     Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
 }
@@ -112,18 +131,13 @@ mod tests {
     fn what_is_not_read_is_rewritten_and_the_rest_left() {
         for (sql, want) in [
             ("SELECT a LIKE 'pg/_%' ESCAPE '/'", r"SELECT a LIKE 'pg\_%'"),
+            ("SELECT a NOT LIKE '50//60!%' ESCAPE '!'", "SELECT a NOT LIKE '50//60\\%'"),
+            ("SELECT a ILIKE 'c:\\/%//' ESCAPE '/'", r"SELECT a ILIKE 'c:\\\%/'"),
+            ("SELECT a LIKE b ESCAPE '/'", "SELECT a LIKE b ESCAPE '/'"),
+            ("SELECT f(t.oid) FROM t WHERE a LIKE 'b'", "SELECT f(t.oid) FROM t WHERE a LIKE 'b'"),
             (
-                "SELECT a NOT LIKE 'x' || '%' ESCAPE '/'",
-                r"SELECT a NOT LIKE replace('x' || '%', '/', '\')",
-            ),
-            ("SELECT a ILIKE b ESCAPE '!'", r"SELECT a ILIKE replace(b, '!', '\')"),
-            (
-                "SELECT ARRAY(SELECT x FROM t)",
-                "SELECT (SELECT array_agg(one) FROM (SELECT x FROM t) AS all_of_it (one))",
-            ),
-            (
-                "SELECT array_agg(x), f(t.oid) FROM t WHERE a LIKE 'b'",
-                "SELECT array_agg(x), f(t.oid) FROM t WHERE a LIKE 'b'",
+                "SELECT pg_table_is_visible(c.oid) FROM pg_class c",
+                "SELECT pg_table_is_visible(c.oid) FROM pg_class c",
             ),
         ] {
             assert_eq!(rewritten(sql), want);

@@ -31,6 +31,10 @@ pub enum QueryErrorKind {
     NoTransaction,
     /// Its transaction has failed: end that first.
     FailedTransaction,
+    /// Its messages are not what the protocol has.
+    Protocol,
+    /// What it was prepared as has changed: prepare it again.
+    Changed,
     /// Its sender asked for its end.
     Cancelled,
     /// It ran longer than the limit.
@@ -73,6 +77,8 @@ impl QueryError {
             QueryErrorKind::DuplicateCursor => "42P03",
             QueryErrorKind::NoTransaction => "25P01",
             QueryErrorKind::FailedTransaction => "25P02",
+            QueryErrorKind::Protocol => "08P01",
+            QueryErrorKind::Changed => "0A000",
             QueryErrorKind::Cancelled | QueryErrorKind::Timeout => "57014",
             QueryErrorKind::Resources => "53200",
             QueryErrorKind::Internal => "XX000",

@@ -34,6 +34,10 @@ const OURS: &str = "warpline.";
 const EFFECTIVE: [&str; 5] =
     ["timezone", "statement_timeout", "search_path", "extra_float_digits", ROLLUPS];
 
+/// A name and its value, and how many names may be the client's own.
+const MAX_BYTES: usize = 4_096;
+const MAX_OWN: usize = 64;
+
 /// A parameter as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Shown {
@@ -63,21 +67,37 @@ impl SessionSettings {
             None if is_own(&key) => value.to_owned(),
             None => return Err(unknown(name)),
         };
+        self.check_room(&key, &kept)?;
         self.set.insert(key, kept);
         self.show(name)
     }
 
-    /// Takes a parameter back to its default and answers how it is shown now.
-    pub(crate) fn reset(&mut self, name: &str) -> Result<Shown, QueryError> {
-        let shown = self.set.remove(&name.to_ascii_lowercase());
-        if shown.is_some() && known(name).is_none() {
-            return Ok(Shown { name: name.to_owned(), value: String::new(), reported: false });
+    /// Takes a parameter back to what it was and answers how it is shown now.
+    pub(crate) fn reset(&mut self, name: &str, before: &Self) -> Result<Shown, QueryError> {
+        let key = name.to_ascii_lowercase();
+        let own = match before.set.get(&key) {
+            Some(value) => self.set.insert(key, value.clone()),
+            None => self.set.remove(&key),
+        };
+        match self.show(name) {
+            Err(_) if own.is_some() => {
+                Ok(Shown { name: name.to_owned(), value: String::new(), reported: false })
+            }
+            shown => shown,
         }
-        self.show(name)
     }
 
-    pub(crate) fn reset_all(&mut self) {
-        self.set.clear();
+    fn check_room(&self, key: &str, value: &str) -> Result<(), QueryError> {
+        if key.len() + value.len() > MAX_BYTES {
+            let text = format!("a setting has at most {MAX_BYTES} bytes, its name included");
+            return Err(QueryError::new(QueryErrorKind::InvalidSetting, text));
+        }
+        let own = self.set.keys().filter(|known_key| known(known_key).is_none()).count();
+        if own >= MAX_OWN && known(key).is_none() && !self.set.contains_key(key) {
+            let text = format!("a connection has at most {MAX_OWN} settings of its own");
+            return Err(QueryError::new(QueryErrorKind::Resources, text));
+        }
+        Ok(())
     }
 
     pub(crate) fn show(&self, name: &str) -> Result<Shown, QueryError> {

@@ -1,23 +1,26 @@
 //! The analyzer rule that puts a connection's time zone into its statements.
 //!
 //! Times are UTC throughout. Where a connection has another zone, what depends on one is evaluated
-//! in it: `date_trunc`, `date_part`, `extract` and `to_char`, casts to dates, times without a zone
-//! and text, and texts without an offset where they are compared with times or cast to them.
+//! in it: `date_trunc`, `date_part`, `extract`, `to_char` and `current_date`, casts to dates, times
+//! without a zone and text, and these three where they are compared with times or cast to them.
 
 use crate::rewrite::rewrite_all;
 use crate::settings::SessionSettings;
 use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
+use datafusion::functions::datetime::to_local_time;
+use datafusion::functions::expr_fn::now;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{
     Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
 };
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::prelude::cast;
 use std::sync::Arc;
 
 const UTC: &str = "UTC";
@@ -50,25 +53,29 @@ struct Zone {
 impl Zone {
     fn rewrite(&self, schema: &DFSchema, expr: Expr) -> Transformed<Expr> {
         match expr {
+            Expr::ScalarFunction(call) if call.func.name() == "current_date" => {
+                let now = labelled(schema, now(), Arc::clone(&self.name));
+                Transformed::yes(cast(now, DataType::Date32))
+            }
             Expr::ScalarFunction(call) => self.call(schema, call),
             Expr::Cast(cast) => self.cast(schema, cast),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(op) => {
                 let (left, right) = if is_time(schema, &left) {
-                    (left, Box::new(self.literal(*right)))
+                    (left, Box::new(self.utc(schema, *right)))
                 } else if is_time(schema, &right) {
-                    (Box::new(self.literal(*left)), right)
+                    (Box::new(self.utc(schema, *left)), right)
                 } else {
                     return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }));
                 };
                 Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
             }
             Expr::Between(between) if is_time(schema, &between.expr) => {
-                let [low, high] = [between.low, between.high].map(|end| self.literal(*end));
+                let [low, high] = [between.low, between.high].map(|end| self.utc(schema, *end));
                 let (low, high) = (Box::new(low), Box::new(high));
                 Transformed::yes(Expr::Between(Between { low, high, ..between }))
             }
             Expr::InList(list) if is_time(schema, &list.expr) => {
-                let all = list.list.into_iter().map(|one| self.literal(one));
+                let all = list.list.into_iter().map(|one| self.utc(schema, one));
                 Transformed::yes(Expr::InList(InList { list: all.collect(), ..list }))
             }
             other => Transformed::no(other),
@@ -94,10 +101,8 @@ impl Zone {
     fn cast(&self, schema: &DFSchema, cast: Cast) -> Transformed<Expr> {
         let target = cast.field.data_type();
         if matches!(target, DataType::Timestamp(_, Some(_))) {
-            let Some(moment) = self.moment(&cast.expr) else {
-                return Transformed::no(Expr::Cast(cast));
-            };
-            return Transformed::yes(Expr::Cast(Cast { expr: Box::new(moment), ..cast }));
+            let utc = self.utc(schema, *cast.expr);
+            return Transformed::yes(Expr::Cast(Cast { expr: Box::new(utc), ..cast }));
         }
         let depends = matches!(
             target,
@@ -110,10 +115,13 @@ impl Zone {
                 | DataType::LargeUtf8
                 | DataType::Utf8View
         );
-        match self.local(schema, &cast.expr).filter(|_| depends) {
-            Some(local) => Transformed::yes(Expr::Cast(Cast { expr: Box::new(local), ..cast })),
-            None => Transformed::no(Expr::Cast(cast)),
+        let Some(mut local) = self.local(schema, &cast.expr).filter(|_| depends) else {
+            return Transformed::no(Expr::Cast(cast));
+        };
+        if matches!(target, DataType::Timestamp(..)) {
+            local = to_local_time().call(vec![local]);
         }
+        Transformed::yes(Expr::Cast(Cast { expr: Box::new(local), ..cast }))
     }
 
     /// A time in the zone; `None` where the expression is none.
@@ -121,9 +129,21 @@ impl Zone {
         is_time(schema, expr).then(|| labelled(schema, expr.clone(), Arc::clone(&self.name)))
     }
 
-    /// A text as the time that it is in the zone; anything else as it is.
-    fn literal(&self, expr: Expr) -> Expr {
-        self.moment(&expr).unwrap_or(expr)
+    /// What is a time of the zone as the moment that it is: a text, a date, a time without a zone.
+    /// Anything else stays as it is.
+    fn utc(&self, schema: &DFSchema, expr: Expr) -> Expr {
+        if let Some(moment) = self.moment(&expr) {
+            return moment;
+        }
+        match expr.get_type(schema) {
+            Ok(DataType::Date32 | DataType::Date64 | DataType::Timestamp(_, None)) => {
+                let unit = TimeUnit::Microsecond;
+                let plain = cast(expr, DataType::Timestamp(unit, None));
+                let local = cast(plain, DataType::Timestamp(unit, Some(Arc::clone(&self.name))));
+                cast(local, DataType::Timestamp(unit, Some(UTC.into())))
+            }
+            _ => expr,
+        }
     }
 
     fn moment(&self, expr: &Expr) -> Option<Expr> {

@@ -125,6 +125,8 @@ fn refusal(error: &QueryError) -> Response {
         | QueryErrorKind::DuplicateCursor
         | QueryErrorKind::NoTransaction
         | QueryErrorKind::FailedTransaction
+        | QueryErrorKind::Protocol
+        | QueryErrorKind::Changed
         | QueryErrorKind::Cancelled
         | QueryErrorKind::OutOfRange => StatusCode::BAD_REQUEST,
         QueryErrorKind::ReadOnly => StatusCode::FORBIDDEN,

@@ -3,8 +3,8 @@
 use super::copy::Copy;
 use crate::error::{QueryError, QueryErrorKind};
 use datafusion::sql::sqlparser::ast::{
-    CloseCursor, Declare, DeclareType, DiscardObject, Expr, FetchDirection, Ident, Query, Reset,
-    Set, Statement, UnaryOperator, Value,
+    CloseCursor, ContextModifier, Declare, DeclareType, DiscardObject, Expr, FetchDirection, Ident,
+    Query, Reset, Set, Statement, UnaryOperator, Value,
 };
 
 const TIME_ZONE: &str = "TimeZone";
@@ -16,6 +16,8 @@ pub(super) enum Command {
     Set {
         name: String,
         value: Option<String>,
+        /// For the transaction alone.
+        local: bool,
     },
     ResetAll,
     /// No name is all of them.
@@ -23,6 +25,8 @@ pub(super) enum Command {
     Begin,
     Commit,
     Rollback,
+    /// To a savepoint: the transaction goes on.
+    RollbackTo,
     Declare {
         name: String,
         query: Box<Query>,
@@ -51,7 +55,7 @@ impl Command {
             Statement::Reset(statement) => match &statement.reset {
                 Reset::ALL => Self::ResetAll,
                 Reset::ConfigurationParameter(name) => {
-                    Self::Set { name: name.to_string(), value: None }
+                    Self::Set { name: name.to_string(), value: None, local: false }
                 }
             },
             Statement::ShowVariable { variable } => show(variable),
@@ -60,22 +64,22 @@ impl Command {
             Statement::Rollback { savepoint: None, .. } => Self::Rollback,
             Statement::Savepoint { .. } => Self::Nothing("SAVEPOINT"),
             Statement::ReleaseSavepoint { .. } => Self::Nothing("RELEASE"),
-            Statement::Rollback { savepoint: Some(_), .. } => Self::Nothing("ROLLBACK"),
+            Statement::Rollback { savepoint: Some(_), .. } => Self::RollbackTo,
             Statement::Declare { stmts } => declare(stmts)?,
             Statement::Copy { .. } => match Copy::of(statement)? {
                 Some(copy) => Self::Copy(copy),
                 None => return Ok(None),
             },
             Statement::Fetch { name, direction, .. } => {
-                Self::Fetch { name: name.value.clone(), rows: rows(direction)? }
+                Self::Fetch { name: folded(name), rows: rows(direction)? }
             }
             Statement::Close { cursor: CloseCursor::All } => Self::Close(None),
             Statement::Close { cursor: CloseCursor::Specific { name } } => {
-                Self::Close(Some(name.value.clone()))
+                Self::Close(Some(folded(name)))
             }
             Statement::Deallocate { name, .. } => {
                 let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
-                Self::Deallocate((!all).then(|| name.value.clone()))
+                Self::Deallocate((!all).then(|| folded(name)))
             }
             Statement::Discard { object_type: DiscardObject::ALL } => Self::DiscardAll,
             Statement::Discard { object_type: DiscardObject::PLANS } => {
@@ -95,30 +99,33 @@ impl Command {
 
     /// Whether it is answered in a transaction that has failed, too.
     pub(super) fn ends_transaction(&self) -> bool {
-        matches!(self, Self::Commit | Self::Rollback)
+        matches!(self, Self::Commit | Self::Rollback | Self::RollbackTo)
     }
 }
 
 fn set(set: &Set) -> Result<Command, QueryError> {
     match set {
-        Set::SingleAssignment { variable, values, .. } => {
+        Set::SingleAssignment { scope, variable, values, .. } => {
+            let local = *scope == Some(ContextModifier::Local);
             let name = variable.to_string();
             let values = values.iter().map(text).collect::<Result<Vec<_>, _>>()?;
             let is_default = matches!(&values[..], [only] if only.eq_ignore_ascii_case("default"));
-            Ok(Command::Set { name, value: (!is_default).then(|| values.join(", ")) })
+            Ok(Command::Set { name, value: (!is_default).then(|| values.join(", ")), local })
         }
-        Set::SetTimeZone { value, .. } => {
+        Set::SetTimeZone { local, value } => {
             let value = text(value)?;
             let is_default = ["default", "local"].contains(&value.to_ascii_lowercase().as_str());
             let value = (!is_default).then_some(value);
-            Ok(Command::Set { name: TIME_ZONE.to_owned(), value })
+            Ok(Command::Set { name: TIME_ZONE.to_owned(), value, local: *local })
         }
         Set::SetNames { charset_name, .. } => Ok(Command::Set {
             name: "client_encoding".to_owned(),
             value: Some(charset_name.value.clone()),
+            local: false,
         }),
         Set::SetNamesDefault {} => {
-            Ok(Command::Set { name: "client_encoding".to_owned(), value: None })
+            let name = "client_encoding".to_owned();
+            Ok(Command::Set { name, value: None, local: false })
         }
         Set::SetTransaction { .. } | Set::SetRole { role_name: None, .. } => {
             Ok(Command::Nothing("SET"))
@@ -167,7 +174,15 @@ fn declare(all: &[Declare]) -> Result<Command, QueryError> {
         return Err(invalid("a cursor goes forward only: leave SCROLL out".to_owned()));
     }
     let hold = all[0].hold == Some(true);
-    Ok(Command::Declare { name: name.value.clone(), query: query.clone(), hold })
+    Ok(Command::Declare { name: folded(name), query: query.clone(), hold })
+}
+
+/// A name as PostgreSQL knows it: in lower case where it is not quoted.
+fn folded(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
 }
 
 /// How many rows a direction is; `None` for all that are left.
@@ -208,30 +223,45 @@ mod tests {
         for (sql, want) in [
             (
                 "SET timezone = 'Europe/Berlin'",
-                r#"Set { name: "TIMEZONE", value: Some("Europe/Berlin") }"#,
+                r#"Set { name: "TIMEZONE", value: Some("Europe/Berlin"), local: false }"#,
             ),
-            ("SET TIME ZONE 'UTC'", r#"Set { name: "TimeZone", value: Some("UTC") }"#),
-            ("SET TIME ZONE LOCAL", r#"Set { name: "TimeZone", value: None }"#),
-            ("SET TIME ZONE -7", r#"Set { name: "TimeZone", value: Some("-7") }"#),
+            (
+                "SET TIME ZONE 'UTC'",
+                r#"Set { name: "TimeZone", value: Some("UTC"), local: false }"#,
+            ),
+            ("SET TIME ZONE LOCAL", r#"Set { name: "TimeZone", value: None, local: false }"#),
+            ("SET TIME ZONE -7", r#"Set { name: "TimeZone", value: Some("-7"), local: false }"#),
             (
                 "SET SESSION statement_timeout TO 5000",
-                r#"Set { name: "statement_timeout", value: Some("5000") }"#,
+                r#"Set { name: "statement_timeout", value: Some("5000"), local: false }"#,
             ),
             (
                 "SET search_path TO latest, public",
-                r#"Set { name: "search_path", value: Some("latest, public") }"#,
+                r#"Set { name: "search_path", value: Some("latest, public"), local: false }"#,
             ),
-            ("SET DateStyle = ISO, MDY", r#"Set { name: "DateStyle", value: Some("ISO, MDY") }"#),
+            (
+                "SET DateStyle = ISO, MDY",
+                r#"Set { name: "DateStyle", value: Some("ISO, MDY"), local: false }"#,
+            ),
             (
                 "SET warpline.rollups = off",
-                r#"Set { name: "warpline.rollups", value: Some("off") }"#,
+                r#"Set { name: "warpline.rollups", value: Some("off"), local: false }"#,
             ),
             (
                 "SET extra_float_digits TO DEFAULT",
-                r#"Set { name: "extra_float_digits", value: None }"#,
+                r#"Set { name: "extra_float_digits", value: None, local: false }"#,
             ),
-            ("SET NAMES 'utf8'", r#"Set { name: "client_encoding", value: Some("utf8") }"#),
-            ("RESET timezone", r#"Set { name: "timezone", value: None }"#),
+            (
+                "SET LOCAL work_mem = '1MB'",
+                r#"Set { name: "work_mem", value: Some("1MB"), local: true }"#,
+            ),
+            ("FETCH 1 FROM Mine", r#"Fetch { name: "mine", rows: Some(1) }"#),
+            ("ROLLBACK TO a", "RollbackTo"),
+            (
+                "SET NAMES 'utf8'",
+                r#"Set { name: "client_encoding", value: Some("utf8"), local: false }"#,
+            ),
+            ("RESET timezone", r#"Set { name: "timezone", value: None, local: false }"#),
             ("RESET ALL", "ResetAll"),
             ("SHOW TIME ZONE", r#"Show(Some("TimeZone"))"#),
             ("SHOW warpline.rollups", r#"Show(Some("warpline.rollups"))"#),

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use crate::error::{QueryError, QueryErrorKind};
-use crate::settings::SessionSettings;
+use crate::settings::{SessionSettings, Shown};
 use datafusion_postgres::pgwire::api::ClientInfo;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -14,8 +14,19 @@ const MAX_CURSORS: usize = 64;
 /// Shared by all that happens on the connection.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
-    settings: Mutex<SessionSettings>,
+    settings: Mutex<Settings>,
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
+}
+
+#[derive(Debug, Default)]
+struct Settings {
+    now: SessionSettings,
+    /// What `RESET` goes back to.
+    at_start: SessionSettings,
+    /// What `ROLLBACK` goes back to, in a transaction.
+    before: Option<SessionSettings>,
+    /// Set for the transaction alone.
+    local: Vec<String>,
 }
 
 impl Connection {
@@ -25,11 +36,68 @@ impl Connection {
 
     /// What is set now.
     pub(super) fn settings(&self) -> SessionSettings {
-        self.settings.lock().clone()
+        self.settings.lock().now.clone()
     }
 
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut SessionSettings) -> T) -> T {
-        change(&mut self.settings.lock())
+    /// What the client sets as it connects.
+    pub(super) fn begin(
+        &self,
+        begin: impl FnOnce(&mut SessionSettings) -> Result<(), QueryError>,
+    ) -> Result<(), QueryError> {
+        let mut settings = self.settings.lock();
+        begin(&mut settings.now)?;
+        settings.at_start = settings.now.clone();
+        Ok(())
+    }
+
+    /// Sets a parameter, for the transaction alone where it is `local`; no value is that from the
+    /// start. Answers how it is shown now.
+    pub(super) fn set(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        local: bool,
+    ) -> Result<Shown, QueryError> {
+        let mut settings = self.settings.lock();
+        let Settings { now, at_start, before, local: locals } = &mut *settings;
+        let shown = match value {
+            Some(value) => now.change(name, value),
+            None => now.reset(name, at_start),
+        };
+        if local && before.is_some() {
+            locals.push(name.to_owned());
+        }
+        shown
+    }
+
+    /// All as it was at the start.
+    pub(super) fn reset_all(&self) -> Vec<Shown> {
+        let mut settings = self.settings.lock();
+        settings.now = settings.at_start.clone();
+        settings.now.all()
+    }
+
+    pub(super) fn begin_transaction(&self) {
+        let mut settings = self.settings.lock();
+        settings.before = Some(settings.now.clone());
+    }
+
+    /// What was set for the transaction alone is undone, and all where it was rolled back; cursors
+    /// without hold go. Answers how what was undone is shown now.
+    pub(super) fn end_transaction(&self, committed: bool) -> Vec<Shown> {
+        self.cursors.lock().retain(|_, cursor| cursor.holds());
+        let mut settings = self.settings.lock();
+        let locals = std::mem::take(&mut settings.local);
+        let Some(before) = settings.before.take() else { return Vec::new() };
+        if committed {
+            let undone = locals.iter().filter_map(|name| settings.now.reset(name, &before).ok());
+            return undone.collect();
+        }
+        if settings.now == before {
+            return Vec::new();
+        }
+        settings.now = before;
+        settings.now.all()
     }
 
     pub(super) fn open(&self, name: String, cursor: Cursor) -> Result<(), QueryError> {
@@ -58,11 +126,6 @@ impl Connection {
 
     pub(super) fn close_all(&self) {
         self.cursors.lock().clear();
-    }
-
-    /// Those without hold go with their transaction.
-    pub(super) fn end_transaction(&self) {
-        self.cursors.lock().retain(|_, cursor| cursor.holds());
     }
 }
 

@@ -1,28 +1,23 @@
 //! `COPY (SELECT ...) TO STDOUT`: rows as lines of text or CSV, or in PostgreSQL's binary form.
 
-use super::respond::{in_types, refusal, row_fields, shown};
+use super::respond::{Columns, refusal};
 use crate::answer::Answer;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::settings::SessionSettings;
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
-use bytes::Bytes;
+use bytes::{BufMut, BytesMut};
 use datafusion::sql::sqlparser::ast::{
     CopyLegacyCsvOption, CopyLegacyOption, CopyOption, CopySource, CopyTarget, Ident, Query,
     Statement,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion_postgres::arrow_pg::encoder::encode_value;
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::api::results::{
-    CopyCsvOptions, CopyEncoder, CopyTextOptions, FieldFormat, FieldInfo, Response, Tag,
-};
+use datafusion_postgres::pgwire::api::results::{FieldFormat, FieldInfo, Response, Tag};
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::copy::{CopyData, CopyDone, CopyOutResponse};
+use datafusion_postgres::pgwire::messages::data::DataRow;
 use futures::{Sink, SinkExt, StreamExt};
-use std::sync::Arc;
 
 /// What the binary form begins with: its name, no flags, no more of a header.
 const BINARY_BEGIN: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -37,8 +32,8 @@ pub(super) struct Copy {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
-    Text(CopyTextOptions),
-    Csv { options: CopyCsvOptions, quoted: Vec<Ident> },
+    Text { delimiter: u8, null: String },
+    Csv { delimiter: u8, null: String, quoted: Vec<Ident> },
     Binary,
 }
 
@@ -146,19 +141,15 @@ impl Told {
         if self.delimiter.is_some_and(|one| !one.is_ascii() || "\r\n\"\\".contains(one)) {
             return Err(unsupported(&"a DELIMITER that is not one plain character"));
         }
-        let delimiter = self.delimiter.map(|one| one.to_string());
+        let delimiter = self.delimiter.map(|one| one as u8);
         match self.format.as_deref() {
             None | Some("text") => {
-                let mut options = CopyTextOptions::default();
-                options.delimiter = delimiter.map_or(options.delimiter, Into::into);
-                options.null_string = self.null.map_or(options.null_string, Into::into);
-                Ok(Form::Text(options))
+                let null = self.null.unwrap_or_else(|| "\\N".to_owned());
+                Ok(Form::Text { delimiter: delimiter.unwrap_or(b'\t'), null })
             }
             Some("csv") => {
-                let mut options = CopyCsvOptions::default();
-                options.delimiter = delimiter.map_or(options.delimiter, Into::into);
-                options.null_string = self.null.map_or(options.null_string, Into::into);
-                Ok(Form::Csv { options, quoted: self.quoted })
+                let (delimiter, null) = (delimiter.unwrap_or(b','), self.null.unwrap_or_default());
+                Ok(Form::Csv { delimiter, null, quoted: self.quoted })
             }
             Some("binary") if self.header || delimiter.is_some() || self.null.is_some() => {
                 Err(unsupported(&"HEADER, DELIMITER or NULL with FORMAT binary"))
@@ -189,95 +180,152 @@ where
     C: Sink<PgWireBackendMessage> + Unpin + Send,
     PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
 {
-    let schema = shown(answer.schema(), settings);
     let binary = copy.form == Form::Binary;
     let format = if binary { Format::UnifiedBinary } else { Format::UnifiedText };
-    let fields = Arc::new(row_fields(&schema, &format, settings)?);
-    let mut encoder = encoder(copy, &fields)?;
+    let columns = Columns::of(answer.schema(), &format, settings)?;
+    let lines = Lines::of(copy, &columns.fields)?;
     let code = if binary { FieldFormat::Binary } else { FieldFormat::Text }.value();
-    let codes = vec![code; fields.len()];
-    let begin = CopyOutResponse::new(i8::from(binary), fields.len() as i16, codes);
+    let count = columns.fields.len();
+    let begin = CopyOutResponse::new(i8::from(binary), count as i16, vec![code; count]);
     client.feed(PgWireBackendMessage::CopyOutResponse(begin)).await?;
-    if copy.header {
-        client.feed(PgWireBackendMessage::CopyData(header(copy, &fields))).await?;
-    }
+    let mut next = lines.head(copy.header, &columns.fields);
     let mut rows = 0;
     while let Some(batch) = answer.next().await {
-        let batch = batch.and_then(|batch| Ok(in_types(&batch, &schema)?));
         let batch = batch.map_err(|error| refusal(&error))?;
-        for row in 0..batch.num_rows() {
-            let line = line(&mut encoder, &batch, row, &schema, &fields)?;
+        rows += batch.num_rows();
+        for row in columns.rows(batch)? {
+            lines.add(&row?, &mut next);
+            let line = CopyData::new(next.split().freeze());
             client.feed(PgWireBackendMessage::CopyData(line)).await?;
         }
-        rows += batch.num_rows();
     }
     if binary {
-        if rows == 0 {
-            let begin = CopyData::new(Bytes::from_static(&BINARY_BEGIN));
-            client.feed(PgWireBackendMessage::CopyData(begin)).await?;
-        }
-        let end = CopyEncoder::finish_copy_binary();
-        client.feed(PgWireBackendMessage::CopyData(end)).await?;
+        next.put_i16(-1);
+    }
+    if !next.is_empty() {
+        client.feed(PgWireBackendMessage::CopyData(CopyData::new(next.freeze()))).await?;
     }
     client.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
     Ok(Response::Execution(Tag::new("COPY").with_rows(rows)))
 }
 
-fn encoder(copy: &Copy, fields: &Arc<Vec<FieldInfo>>) -> PgWireResult<CopyEncoder> {
-    Ok(match &copy.form {
-        Form::Text(options) => CopyEncoder::new_text(Arc::clone(fields), options.clone()),
-        Form::Binary => CopyEncoder::new_binary(Arc::clone(fields)),
-        Form::Csv { options, quoted } => {
-            let place = |column: &Ident| {
-                let found = fields.iter().position(|field| field.name() == column.value);
-                found.ok_or_else(|| {
+/// How rows become lines.
+struct Lines<'a> {
+    form: &'a Form,
+    /// By column: whether it is always quoted.
+    quoted: Vec<bool>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(copy: &'a Copy, fields: &[FieldInfo]) -> PgWireResult<Self> {
+        let mut all = vec![false; fields.len()];
+        if let Form::Csv { quoted, .. } = &copy.form {
+            for column in quoted {
+                if column.value == "*" {
+                    all.fill(true);
+                    continue;
+                }
+                let place = fields.iter().position(|field| field.name() == column.value);
+                let place = place.ok_or_else(|| {
                     let text = format!("FORCE_QUOTE: there is no column {column}");
                     refusal(&QueryError::new(QueryErrorKind::UnknownColumn, text))
-                })
-            };
-            let all = quoted.len() == 1 && quoted[0].value == "*";
-            let force_quote = if all {
-                (0..fields.len()).collect()
-            } else {
-                quoted.iter().map(place).collect::<PgWireResult<_>>()?
-            };
-            let options = CopyCsvOptions { force_quote, ..options.clone() };
-            CopyEncoder::new_csv(Arc::clone(fields), options)
+                })?;
+                all[place] = true;
+            }
         }
+        Ok(Self { form: &copy.form, quoted: all })
+    }
+
+    /// What comes before the first row, and goes out with it.
+    fn head(&self, names: bool, fields: &[FieldInfo]) -> BytesMut {
+        let mut head = BytesMut::new();
+        match self.form {
+            Form::Binary => head.extend_from_slice(&BINARY_BEGIN),
+            _ if names => {
+                let names = fields.iter().map(|field| Some(field.name().as_bytes()));
+                self.line(names, false, &mut head);
+            }
+            _ => {}
+        }
+        head
+    }
+
+    fn add(&self, row: &DataRow, to: &mut BytesMut) {
+        if *self.form == Form::Binary {
+            to.put_i16(row.field_count);
+            to.extend_from_slice(&row.data);
+        } else {
+            self.line(values(row), true, to);
+        }
+    }
+
+    fn line<'v>(
+        &self,
+        values: impl Iterator<Item = Option<&'v [u8]>>,
+        forced: bool,
+        to: &mut BytesMut,
+    ) {
+        for (column, value) in values.enumerate() {
+            let (Form::Text { delimiter, null } | Form::Csv { delimiter, null, .. }) = self.form
+            else {
+                return;
+            };
+            if column > 0 {
+                to.put_u8(*delimiter);
+            }
+            match value {
+                None => to.extend_from_slice(null.as_bytes()),
+                Some(value) if matches!(self.form, Form::Text { .. }) => {
+                    escape(value, *delimiter, to);
+                }
+                Some(value) => {
+                    let special = |byte: &u8| *byte == *delimiter || b"\"\r\n".contains(byte);
+                    let forced = forced && self.quoted[column];
+                    let quoted = forced || value == null.as_bytes() || value.iter().any(special);
+                    if quoted { quote(value, to) } else { to.extend_from_slice(value) }
+                }
+            }
+        }
+        to.put_u8(b'\n');
+    }
+}
+
+/// The values of a row, each behind its length; NULL is of length -1.
+fn values(row: &DataRow) -> impl Iterator<Item = Option<&[u8]>> {
+    let mut rest = &row.data[..];
+    std::iter::from_fn(move || {
+        let (length, after) = rest.split_first_chunk()?;
+        let length = usize::try_from(i32::from_be_bytes(*length));
+        let Ok(length) = length else {
+            rest = after;
+            return Some(None);
+        };
+        let (value, after) = after.split_at_checked(length)?;
+        rest = after;
+        Some(Some(value))
     })
 }
 
-fn line(
-    encoder: &mut CopyEncoder,
-    batch: &RecordBatch,
-    row: usize,
-    schema: &SchemaRef,
-    fields: &[FieldInfo],
-) -> PgWireResult<CopyData> {
-    let columns = batch.columns().iter().zip(schema.fields()).zip(fields);
-    for ((column, arrow), field) in columns {
-        encode_value(encoder, column, row, arrow, field)?;
+fn escape(value: &[u8], delimiter: u8, to: &mut BytesMut) {
+    for byte in value {
+        match byte {
+            b'\n' => to.extend_from_slice(b"\\n"),
+            b'\r' => to.extend_from_slice(b"\\r"),
+            b'\t' => to.extend_from_slice(b"\\t"),
+            b'\\' => to.extend_from_slice(b"\\\\"),
+            byte if *byte == delimiter => to.extend_from_slice(&[b'\\', *byte]),
+            byte => to.put_u8(*byte),
+        }
     }
-    Ok(encoder.take_copy())
 }
 
-/// The names of the columns as a line.
-fn header(copy: &Copy, fields: &[FieldInfo]) -> CopyData {
-    let names = fields.iter().map(FieldInfo::name);
-    let line = match &copy.form {
-        Form::Csv { options, .. } => {
-            let quoted = |name: &str| {
-                let special = |c: char| options.delimiter.contains(c) || "\"\r\n".contains(c);
-                if name.contains(special) {
-                    format!("\"{}\"", name.replace('"', "\"\""))
-                } else {
-                    name.to_owned()
-                }
-            };
-            names.map(quoted).collect::<Vec<_>>().join(options.delimiter.as_str())
+fn quote(value: &[u8], to: &mut BytesMut) {
+    to.put_u8(b'"');
+    for byte in value {
+        if *byte == b'"' {
+            to.put_u8(b'"');
         }
-        Form::Text(options) => names.collect::<Vec<_>>().join(options.delimiter.as_str()),
-        Form::Binary => return CopyData::new(Bytes::new()),
-    };
-    CopyData::new(Bytes::from(line + "\n"))
+        to.put_u8(*byte);
+    }
+    to.put_u8(b'"');
 }

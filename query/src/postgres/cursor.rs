@@ -1,12 +1,12 @@
 //! A query whose rows are fetched some at a time.
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Deadline};
 use crate::error::QueryError;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{Stream, StreamExt, stream};
 use std::sync::Arc;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 
 /// A query that runs; the next rows wait for whoever fetches them.
 #[derive(Debug)]
@@ -38,30 +38,21 @@ impl Cursor {
         self.hold
     }
 
-    /// The next rows: so many, or all. They are read as they are taken.
-    pub(super) fn fetch(
+    /// The next rows: so many, or all. They are read as they are taken, and have until the deadline.
+    pub(super) async fn fetch(
         &self,
         rows: Option<usize>,
+        deadline: Deadline,
     ) -> impl Stream<Item = Result<RecordBatch, QueryError>> + Send + use<> {
-        enum Stage {
-            Waiting(Arc<Mutex<Rest>>),
-            Reading(OwnedMutexGuard<Rest>),
-        }
-        let begun = (Stage::Waiting(Arc::clone(&self.rest)), rows.unwrap_or(usize::MAX));
-        stream::unfold(begun, async |(stage, left)| {
+        self.rest.lock().await.answer.restart(deadline);
+        let begun = (Arc::clone(&self.rest), rows.unwrap_or(usize::MAX));
+        stream::unfold(begun, async |(rest, left)| {
             if left == 0 {
                 return None;
             }
-            let mut rest = match stage {
-                Stage::Waiting(rest) => rest.lock_owned().await,
-                Stage::Reading(rest) => rest,
-            };
-            let batch = match rest.next(left).await? {
-                Ok(batch) => batch,
-                Err(error) => return Some((Err(error), (Stage::Reading(rest), 0))),
-            };
-            let left = left - batch.num_rows();
-            Some((Ok(batch), (Stage::Reading(rest), left)))
+            let batch = rest.lock().await.next(left).await?;
+            let left = batch.as_ref().map_or(0, |batch| left - batch.num_rows());
+            Some((batch, (rest, left)))
         })
     }
 }

@@ -46,20 +46,11 @@ impl<'a> Writing<'a> {
         batches: impl Stream<Item = Result<RecordBatch, QueryError>> + Send + 'static,
         tag: &str,
     ) -> PgWireResult<Response> {
-        let schema = shown(schema, &self.settings);
-        let mut options = FormatOptions::default();
-        let digits = self.settings.extra_float_digits();
-        options.extra_float_digits = digits.unwrap_or(options.extra_float_digits);
-        let options = Arc::new(options);
-        let fields = Arc::new(arrow_schema_to_pg_fields(&schema, self.format, Some(options))?);
-        let row_fields = Arc::clone(&fields);
+        let columns = Columns::of(schema, self.format, &self.settings)?;
+        let fields = Arc::clone(&columns.fields);
         let rows = until_cancelled(batches, self.handle).flat_map(move |batch| {
-            let batch = batch.and_then(|batch| Ok(in_types(&batch, &schema)?));
-            let rows: Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync> = match batch {
-                Ok(batch) => encode_recordbatch(Arc::clone(&row_fields), batch),
-                Err(error) => Box::new(std::iter::once(Err(refusal(&error)))),
-            };
-            stream::iter(rows)
+            let rows = batch.map_err(|error| refusal(&error)).and_then(|batch| columns.rows(batch));
+            stream::iter(rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error)))))
         });
         let mut response = QueryResponse::new(fields, rows);
         response.set_command_tag(tag);
@@ -67,9 +58,45 @@ impl<'a> Writing<'a> {
     }
 }
 
+/// The columns of an answer on the wire.
+pub(super) struct Columns {
+    pub(super) fields: Arc<Vec<FieldInfo>>,
+    /// In the types that they are sent as.
+    schema: SchemaRef,
+}
+
+pub(super) type Rows = Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync>;
+
+impl Columns {
+    pub(super) fn of(
+        schema: &SchemaRef,
+        format: &Format,
+        settings: &SessionSettings,
+    ) -> PgWireResult<Self> {
+        if let Format::Individual(codes) = format
+            && codes.len() != schema.fields().len()
+        {
+            let (codes, columns) = (codes.len(), schema.fields().len());
+            let text = format!("there are {codes} formats for {columns} columns");
+            return Err(refusal(&QueryError::new(QueryErrorKind::Protocol, text)));
+        }
+        let schema = shown(schema, settings);
+        let mut options = FormatOptions::default();
+        let digits = settings.extra_float_digits();
+        options.extra_float_digits = digits.unwrap_or(options.extra_float_digits);
+        let fields = arrow_schema_to_pg_fields(&schema, format, Some(Arc::new(options)))?;
+        Ok(Self { fields: Arc::new(fields), schema })
+    }
+
+    pub(super) fn rows(&self, batch: RecordBatch) -> PgWireResult<Rows> {
+        let batch = in_types(batch, &self.schema).map_err(|error| refusal(&error.into()))?;
+        Ok(encode_recordbatch(Arc::clone(&self.fields), batch))
+    }
+}
+
 /// Columns as they are sent: times with a zone in the connection's own, which are the same moments,
 /// and lists of plain text.
-pub(super) fn shown(schema: &SchemaRef, settings: &SessionSettings) -> SchemaRef {
+fn shown(schema: &SchemaRef, settings: &SessionSettings) -> SchemaRef {
     let zone = settings.time_zone_name();
     let fields = schema.fields().iter().map(|field| shown_field(field, zone));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -94,7 +121,7 @@ fn shown_field(field: &FieldRef, zone: Option<&str>) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(data_type))
 }
 
-pub(super) fn in_types(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+fn in_types(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         if column.data_type() == field.data_type() {
             Ok(Arc::clone(column))
@@ -104,7 +131,7 @@ pub(super) fn in_types(batch: &RecordBatch, schema: &SchemaRef) -> Result<Record
     });
     let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
     if columns.is_empty() {
-        return Ok(batch.clone());
+        return Ok(batch);
     }
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
@@ -153,13 +180,10 @@ pub(super) fn cancelled_by_client() -> QueryError {
     QueryError::new(QueryErrorKind::Cancelled, text)
 }
 
-pub(super) fn row_fields(
-    schema: &Schema,
-    format: &Format,
-    settings: &SessionSettings,
-) -> PgWireResult<Vec<FieldInfo>> {
-    let schema = shown(&Arc::new(schema.clone()), settings);
-    arrow_schema_to_pg_fields(&schema, format, None)
+/// What is told of columns before their rows come; their zone changes nothing of it.
+pub(super) fn row_fields(schema: &SchemaRef, format: &Format) -> PgWireResult<Vec<FieldInfo>> {
+    let columns = Columns::of(schema, format, &SessionSettings::default())?;
+    Ok(columns.fields.to_vec())
 }
 
 /// The columns of `SHOW`: one parameter, or all.

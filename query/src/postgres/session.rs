@@ -20,7 +20,8 @@ use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters;
 use datafusion_postgres::arrow_pg::datatypes::into_pg_type;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use datafusion_postgres::pgwire::api::query::{
-    ExtendedQueryHandler, SimpleQueryHandler, send_describe_response,
+    ExtendedQueryHandler, SimpleQueryHandler, send_describe_response, send_execution_response,
+    send_query_response, send_ready_for_query,
 };
 use datafusion_postgres::pgwire::api::results::{
     DescribePortalResponse, FieldInfo, QueryResponse, Response, Tag,
@@ -33,10 +34,12 @@ use datafusion_postgres::pgwire::api::{
 use datafusion_postgres::pgwire::error::{PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::PgWireBackendMessage;
 use datafusion_postgres::pgwire::messages::extendedquery::{
-    Describe, Execute, PortalSuspended, TARGET_TYPE_BYTE_PORTAL,
+    Bind, BindComplete, Describe, Execute, PortalSuspended, Sync as PgSync, TARGET_TYPE_BYTE_PORTAL,
 };
-use datafusion_postgres::pgwire::messages::response::TransactionStatus;
+use datafusion_postgres::pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+use datafusion_postgres::pgwire::messages::simplequery::Query;
 use datafusion_postgres::pgwire::messages::startup::ParameterStatus;
+use futures::future::{self, Either};
 use futures::{Sink, SinkExt, StreamExt, stream};
 use std::sync::Arc;
 
@@ -46,17 +49,16 @@ pub(super) struct Session {
     parser: Arc<Preparer>,
 }
 
-/// A statement that a client prepared: its text read, its plan for the types alone.
+/// A statement that a client prepared: its text read, and the types that its plan had.
 #[derive(Clone)]
 pub(super) struct Prepared {
     statement: ast::Statement,
     /// What it is where it is about the connection.
     command: Option<Command>,
-    /// Of the query, or of the query of the cursor that it declares.
-    plan: Option<LogicalPlan>,
+    /// Of the parameters of its query.
+    types: Vec<Option<DataType>>,
     /// Of its rows.
     schema: SchemaRef,
-    settings: SessionSettings,
 }
 
 impl Session {
@@ -83,10 +85,7 @@ impl Session {
         statement: ast::Statement,
         settings: &SessionSettings,
     ) -> PgWireResult<Planning> {
-        let Some(plan) = &portal.statement.statement.plan else {
-            return Ok(self.planning(statement, settings));
-        };
-        let types = parameter_types(plan).map_err(|error| refusal(&error.into()))?;
+        let types = &portal.statement.statement.types;
         if types.is_empty() {
             return Ok(self.planning(statement, settings));
         }
@@ -99,13 +98,16 @@ impl Session {
         }))
     }
 
-    async fn simple<C>(&self, client: &mut C, statement: ast::Statement) -> PgWireResult<Response>
+    async fn simple<C>(
+        &self,
+        client: &mut C,
+        statement: ast::Statement,
+        command: Option<Command>,
+    ) -> PgWireResult<Response>
     where
         C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let command = Command::of(&statement).map_err(|error| refusal(&error))?;
-        check_transaction(client, command.as_ref())?;
         let settings = Connection::of(client).settings();
         let format = Format::UnifiedText;
         match command {
@@ -121,7 +123,7 @@ impl Session {
                 let plan = self.planning(ast::Statement::Query(copy.query.clone()), &settings);
                 self.copy(client, &copy, &settings, plan).await
             }
-            Some(command) => answer(client, command, &format).await,
+            Some(command) => self.answer(client, command, &format).await,
         }
     }
 
@@ -171,87 +173,91 @@ fn check_transaction(client: &impl ClientInfo, command: Option<&Command>) -> PgW
     Err(refusal(&QueryError::new(QueryErrorKind::FailedTransaction, text)))
 }
 
-/// Does what a command without a query says.
-async fn answer<C>(client: &mut C, command: Command, format: &Format) -> PgWireResult<Response>
-where
-    C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
-{
-    let connection = Connection::of(client);
-    let done = |tag: &str| Ok(Response::Execution(Tag::new(tag)));
-    let said = |error: QueryError| refusal(&error);
-    match command {
-        Command::Set { name, value } => {
-            let shown = connection.change(|settings| match &value {
-                Some(value) => settings.change(&name, value),
-                None => settings.reset(&name),
-            });
-            tell(client, [shown.map_err(said)?]).await?;
-            done("SET")
-        }
-        Command::ResetAll => {
-            reset(client, &connection).await?;
-            done("RESET")
-        }
-        Command::DiscardAll => {
-            connection.close_all();
-            reset(client, &connection).await?;
-            done("DISCARD ALL")
-        }
-        Command::Show(name) => {
-            let settings = connection.settings();
-            let shown = match &name {
-                Some(name) => vec![settings.show(name).map_err(said)?],
-                None => settings.all(),
-            };
-            let schema = show_schema(shown.first().filter(|_| name.is_some()));
-            let batch = show_batch(&schema, &shown).map_err(|error| said(error.into()))?;
-            let batches = stream::iter([Ok(batch)]);
-            Writing::of(client, format).rows(&schema, batches, "SHOW")
-        }
-        Command::Begin => Ok(match client.transaction_status() {
-            TransactionStatus::Idle => Response::TransactionStart(Tag::new("BEGIN")),
-            _ => Response::Execution(Tag::new("BEGIN")),
-        }),
-        Command::Commit | Command::Rollback => {
-            connection.end_transaction();
-            let kept = matches!(command, Command::Commit)
-                && client.transaction_status() != TransactionStatus::Error;
-            Ok(Response::TransactionEnd(Tag::new(if kept { "COMMIT" } else { "ROLLBACK" })))
-        }
-        Command::Fetch { name, rows } => {
-            let cursor = connection.cursor(&name).map_err(said)?;
-            let batches = cursor.fetch(rows);
-            Writing::of(client, format).rows(cursor.schema(), batches, "FETCH")
-        }
-        Command::Close(name) => {
-            match &name {
-                Some(name) => connection.close(name).map_err(said)?,
-                None => connection.close_all(),
+impl Session {
+    /// Does what a command without a query says.
+    async fn answer<C>(
+        &self,
+        client: &mut C,
+        command: Command,
+        format: &Format,
+    ) -> PgWireResult<Response>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let connection = Connection::of(client);
+        let done = |tag: &str| Ok(Response::Execution(Tag::new(tag)));
+        let said = |error: QueryError| refusal(&error);
+        match command {
+            Command::Set { name, value, local } => {
+                let shown = connection.set(&name, value.as_deref(), local).map_err(said)?;
+                tell(client, [shown]).await?;
+                done("SET")
             }
-            done("CLOSE CURSOR")
-        }
-        Command::Deallocate(name) => {
-            done(if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" })
-        }
-        Command::Nothing(tag) => done(tag),
-        Command::Declare { .. } | Command::Copy(_) => {
-            let text = "a statement with a query came where none can be";
-            Err(refusal(&QueryError::new(QueryErrorKind::Internal, text)))
+            Command::ResetAll => {
+                tell(client, connection.reset_all()).await?;
+                done("RESET")
+            }
+            Command::DiscardAll => {
+                connection.close_all();
+                tell(client, connection.reset_all()).await?;
+                done("DISCARD ALL")
+            }
+            Command::Show(name) => {
+                let settings = connection.settings();
+                let shown = match &name {
+                    Some(name) => vec![settings.show(name).map_err(said)?],
+                    None => settings.all(),
+                };
+                let schema = show_schema(shown.first().filter(|_| name.is_some()));
+                let batch = show_batch(&schema, &shown).map_err(|error| said(error.into()))?;
+                let batches = stream::iter([Ok(batch)]);
+                Writing::of(client, format).rows(&schema, batches, "SHOW")
+            }
+            Command::Begin if client.transaction_status() == TransactionStatus::Idle => {
+                connection.begin_transaction();
+                Ok(Response::TransactionStart(Tag::new("BEGIN")))
+            }
+            Command::Begin => done("BEGIN"),
+            Command::Commit | Command::Rollback => {
+                let kept = matches!(command, Command::Commit)
+                    && client.transaction_status() != TransactionStatus::Error;
+                tell(client, connection.end_transaction(kept)).await?;
+                Ok(Response::TransactionEnd(Tag::new(if kept { "COMMIT" } else { "ROLLBACK" })))
+            }
+            Command::RollbackTo => done("ROLLBACK"),
+            Command::Fetch { name, rows } => {
+                let cursor = connection.cursor(&name).map_err(said)?;
+                let timeout = connection.settings().statement_timeout();
+                let batches = cursor.fetch(rows, self.engine.deadline(timeout)).await;
+                Writing::of(client, format).rows(cursor.schema(), batches, "FETCH")
+            }
+            Command::Close(name) => {
+                match &name {
+                    Some(name) => connection.close(name).map_err(said)?,
+                    None => connection.close_all(),
+                }
+                done("CLOSE CURSOR")
+            }
+            Command::Nothing(tag) => done(tag),
+            Command::Deallocate(_) | Command::Declare { .. } | Command::Copy(_) => {
+                let text = "a statement came where none of its kind can be";
+                Err(refusal(&QueryError::new(QueryErrorKind::Internal, text)))
+            }
         }
     }
 }
 
-async fn reset<C>(client: &mut C, connection: &Connection) -> PgWireResult<()>
-where
-    C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
-    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
-{
-    let shown = connection.change(|settings| {
-        settings.reset_all();
-        settings.all()
-    });
-    tell(client, shown).await
+/// Lets go of prepared statements.
+fn deallocate(store: &impl PortalStore, name: Option<&str>) -> Response {
+    match name {
+        Some(name) => {
+            store.rm_statement(name);
+            Response::Execution(Tag::new("DEALLOCATE"))
+        }
+        // They go with their connection: a store has no list of them.
+        None => Response::Execution(Tag::new("DEALLOCATE ALL")),
+    }
 }
 
 /// Tells the client what those of its parameters are that it is told of unasked.
@@ -270,36 +276,88 @@ where
 
 #[async_trait]
 impl SimpleQueryHandler for Session {
-    /// A statement that fails ends the text; those before it are answered.
-    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    /// One statement after the other: each is answered before the next begins, and one that fails
+    /// is the last.
+    async fn on_query<C>(&self, client: &mut C, query: Query) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let statements = parse(self.engine.parser(), query).map_err(|error| refusal(&error))?;
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let statements = parse(self.engine.parser(), &query.query);
+        let statements = statements.map_err(|error| refusal(&error))?;
         if statements.is_empty() {
-            return Ok(vec![Response::EmptyQuery]);
+            let empty = EmptyQueryResponse::new();
+            client.feed(PgWireBackendMessage::EmptyQueryResponse(empty)).await?;
         }
-        if statements.len() > 1
-            && statements.iter().any(|one| matches!(one, ast::Statement::Copy { .. }))
-        {
-            let text = "COPY must be the only statement of its text";
-            return Err(refusal(&QueryError::new(QueryErrorKind::Invalid, text)));
-        }
-        let mut responses = Vec::with_capacity(statements.len());
         for statement in statements {
-            match self.simple(client, statement).await {
-                Ok(response) => responses.push(response),
-                Err(PgWireError::UserError(error)) if !responses.is_empty() => {
-                    responses.push(Response::Error(error));
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
+            self.one(client, statement).await?;
         }
-        Ok(responses)
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        send_ready_for_query(client, client.transaction_status()).await
+    }
+
+    /// Not asked: [`Self::on_query`] answers.
+    async fn do_query<C>(&self, _client: &mut C, _query: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: std::fmt::Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        Ok(Vec::new())
+    }
+}
+
+impl Session {
+    /// One statement of a text, and its answer.
+    async fn one<C>(&self, client: &mut C, statement: ast::Statement) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: std::fmt::Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let command = Command::of(&statement).map_err(|error| refusal(&error))?;
+        check_transaction(client, command.as_ref())?;
+        let goes_on = matches!(command, Some(Command::RollbackTo));
+        let response = match command {
+            Some(Command::Deallocate(name)) => deallocate(client.portal_store(), name.as_deref()),
+            command => {
+                let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
+                let cancelled = match &handle {
+                    Some(handle) => Either::Left(handle.start_query().await),
+                    None => Either::Right(future::pending()),
+                };
+                tokio::select! {
+                    response = self.simple(client, statement, command) => response?,
+                    Ok(()) = cancelled => return Err(refusal(&cancelled_by_client())),
+                }
+            }
+        };
+        match response {
+            Response::Query(rows) => send_query_response(client, rows, true).await?,
+            Response::TransactionStart(tag) => {
+                send_execution_response(client, tag).await?;
+                client.set_transaction_status(TransactionStatus::Transaction);
+            }
+            Response::TransactionEnd(tag) => {
+                send_execution_response(client, tag).await?;
+                client.portal_store().clear_portals();
+                client.set_transaction_status(TransactionStatus::Idle);
+            }
+            Response::Execution(tag) => send_execution_response(client, tag).await?,
+            _ => {}
+        }
+        if goes_on {
+            client.set_transaction_status(TransactionStatus::Transaction);
+        }
+        Ok(())
     }
 }
 
@@ -310,6 +368,36 @@ impl ExtendedQueryHandler for Session {
 
     fn query_parser(&self) -> Arc<Preparer> {
         Arc::clone(&self.parser)
+    }
+
+    async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: std::fmt::Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
+        if let Some(Entry::Value(statement)) = client.portal_store().get_statement(name) {
+            check_bind(&message, &statement.statement)?;
+        }
+        bind(client, &message).await
+    }
+
+    /// Outside a transaction portals end with what they were opened by.
+    async fn on_sync<C>(&self, client: &mut C, _message: PgSync) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Prepared>,
+        C::Error: std::fmt::Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if client.transaction_status() == TransactionStatus::Idle {
+            client.portal_store().clear_portals();
+        } else {
+            client.portal_store().rm_portal(DEFAULT_NAME);
+        }
+        send_ready_for_query(client, client.transaction_status()).await
     }
 
     /// A cursor can be described by its name, as a portal is.
@@ -325,8 +413,7 @@ impl ExtendedQueryHandler for Session {
             && client.portal_store().get_portal(name).is_none()
             && let Ok(cursor) = Connection::of(client).cursor(name)
         {
-            let settings = Connection::of(client).settings();
-            let fields = row_fields(cursor.schema(), &Format::UnifiedText, &settings)?;
+            let fields = row_fields(cursor.schema(), &Format::UnifiedText)?;
             return send_describe_response(client, &DescribePortalResponse::new(fields)).await;
         }
         self._on_describe(client, message).await
@@ -345,8 +432,18 @@ impl ExtendedQueryHandler for Session {
         let Some(Entry::Value(portal)) = client.portal_store().get_portal(name) else {
             return self._on_execute(client, message).await;
         };
-        if portal.statement.statement.schema.fields().is_empty() {
-            return self._on_execute(client, message).await;
+        let Prepared { command, schema, .. } = &portal.statement.statement;
+        check_transaction(client, command.as_ref())?;
+        if schema.fields().is_empty() {
+            self._on_execute(client, message).await?;
+            match command {
+                Some(Command::Commit | Command::Rollback) => client.portal_store().clear_portals(),
+                Some(Command::RollbackTo) => {
+                    client.set_transaction_status(TransactionStatus::Transaction);
+                }
+                _ => {}
+            }
+            return Ok(());
         }
         let state = portal.state();
         let mut state = state.lock().await;
@@ -382,15 +479,18 @@ impl ExtendedQueryHandler for Session {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let Prepared { statement, command, .. } = &portal.statement.statement;
-        check_transaction(client, command.as_ref())?;
+        let Prepared { statement, command, schema, .. } = &portal.statement.statement;
         let settings = Connection::of(client).settings();
         let format = &portal.result_column_format;
         match command {
             None => {
                 let plan = self.planning_of(portal, statement.clone(), &settings)?;
                 let answer = self.run(&settings, plan).await.map_err(|error| refusal(&error))?;
+                check_columns(schema, answer.schema())?;
                 Writing::of(client, format).answer(answer)
+            }
+            Some(Command::Deallocate(name)) => {
+                Ok(deallocate(client.portal_store(), name.as_deref()))
             }
             Some(Command::Declare { name, query, hold }) => {
                 let query = ast::Statement::Query(query.clone());
@@ -402,7 +502,7 @@ impl ExtendedQueryHandler for Session {
                 let plan = self.planning_of(portal, query, &settings)?;
                 self.copy(client, copy, &settings, plan).await
             }
-            Some(command) => answer(client, command.clone(), format).await,
+            Some(command) => self.answer(client, command.clone(), format).await,
         }
     }
 }
@@ -431,6 +531,56 @@ impl Session {
             Ok(()) = cancelled => Err(refusal(&cancelled_by_client())),
         }
     }
+}
+
+/// A portal of a statement with parameters.
+async fn bind<C>(client: &mut C, message: &Bind) -> PgWireResult<()>
+where
+    C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+    C::PortalStore: PortalStore<Statement = Prepared>,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
+    match client.portal_store().get_statement(name) {
+        Some(Entry::Value(statement)) => {
+            let portal = Portal::try_new(message, statement)?;
+            client.portal_store().put_portal(Arc::new(portal));
+        }
+        Some(Entry::Empty) => {
+            let portal = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
+            client.portal_store().put_empty_portal(portal);
+        }
+        None => return Err(PgWireError::StatementNotFound(name.to_owned())),
+    }
+    client.send(PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
+    Ok(())
+}
+
+/// As many parameters as the statement has, and one format for all or for each.
+fn check_bind(message: &Bind, prepared: &Prepared) -> PgWireResult<()> {
+    let (given, wanted) = (message.parameters.len(), prepared.types.len());
+    let formats = message.parameter_format_codes.len();
+    let text = if given != wanted {
+        format!("bind message supplies {given} parameters, but the statement requires {wanted}")
+    } else if formats > 1 && formats != given {
+        format!("bind message has {formats} parameter formats but {given} parameters")
+    } else {
+        return Ok(());
+    };
+    Err(refusal(&QueryError::new(QueryErrorKind::Protocol, text)))
+}
+
+/// A client reads rows by the columns that it was told of.
+fn check_columns(prepared: &SchemaRef, now: &SchemaRef) -> PgWireResult<()> {
+    let types = |schema: &SchemaRef| {
+        let types = schema.fields().iter().map(|field| into_pg_type(field.data_type()));
+        types.collect::<PgWireResult<Vec<Type>>>()
+    };
+    if types(prepared)? == types(now)? {
+        return Ok(());
+    }
+    let text = "cached plan must not change result type: prepare the statement again";
+    Err(refusal(&QueryError::new(QueryErrorKind::Changed, text)))
 }
 
 /// Sends up to `most` rows, all where it is 0; whether none are left.
@@ -488,9 +638,7 @@ impl QueryParser for Preparer {
     }
 
     fn get_parameter_types(&self, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
-        let Some(plan) = &prepared.plan else { return Ok(Vec::new()) };
-        let types = parameter_types(plan).map_err(|error| refusal(&error.into()))?;
-        let types = types.iter();
+        let types = prepared.types.iter();
         types.map(|known| known.as_ref().map_or(Ok(Type::UNKNOWN), into_pg_type)).collect()
     }
 
@@ -499,8 +647,7 @@ impl QueryParser for Preparer {
         prepared: &Prepared,
         format: Option<&Format>,
     ) -> PgWireResult<Vec<FieldInfo>> {
-        let format = format.unwrap_or(&Format::UnifiedText);
-        row_fields(&prepared.schema, format, &prepared.settings)
+        row_fields(&prepared.schema, format.unwrap_or(&Format::UnifiedText))
     }
 }
 
@@ -531,7 +678,8 @@ impl Preparer {
             (Some(Command::Fetch { name, .. }), _) => Arc::clone(connection.cursor(name)?.schema()),
             _ => Arc::new(Schema::empty()),
         };
-        Ok(Prepared { statement, command, plan, schema, settings })
+        let types = plan.as_ref().map(parameter_types).transpose()?.unwrap_or_default();
+        Ok(Prepared { statement, command, types, schema })
     }
 
     async fn plan(

@@ -52,7 +52,7 @@ impl StartupHandler for Startup {
         let PgWireFrontendMessage::Startup(startup) = message else { return Ok(()) };
         protocol_negotiation(client, &startup).await?;
         save_startup_parameters_to_metadata(client, &startup);
-        let set = Connection::of(client).change(|settings| begin(settings, &startup));
+        let set = Connection::of(client).begin(|settings| begin(settings, &startup));
         set.map_err(|error| refusal(&error))?;
         let (process, key) = self.keys.generate(client);
         client.set_pid_and_secret_key(process, key.clone());
