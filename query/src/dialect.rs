@@ -3,6 +3,8 @@
 //! ```text
 //! a LIKE 'x/_' ESCAPE '/'            a LIKE 'x\_'
 //! WHERE pg_table_is_visible(c.oid)   c.relnamespace IN (the catalog and the usual schema)
+//! quote_ident(table_schema) IN ('')  IN (the usual schema): what the parser makes of Grafana's way to
+//!                                    ask for the search path
 //! ```
 
 use crate::catalog::SCHEMA;
@@ -21,7 +23,9 @@ pub(crate) fn rewrite(statement: &mut Statement) {
     let _: ControlFlow<()> = statement.visit(&mut Filters);
 }
 
-/// Patterns with another escape than DataFusion's.
+const GRAFANAS: &str = "quote_ident(table_schema)";
+
+/// Patterns with another escape than DataFusion's, and Grafana's search path.
 struct Patterns;
 
 impl VisitorMut for Patterns {
@@ -36,6 +40,13 @@ impl VisitorMut for Patterns {
         {
             *text = escaped(text, escape);
             *escape_char = None;
+        }
+        if let Expr::InList { expr, list, .. } = expr
+            && let [Expr::Value(path)] = &mut list[..]
+            && path.value == Value::SingleQuotedString(String::new())
+            && expr.to_string() == GRAFANAS
+        {
+            path.value = Value::SingleQuotedString(SCHEMA.to_owned());
         }
         ControlFlow::Continue(())
     }
@@ -133,6 +144,10 @@ mod tests {
             ("SELECT a LIKE 'pg/_%' ESCAPE '/'", r"SELECT a LIKE 'pg\_%'"),
             ("SELECT a NOT LIKE '50//60!%' ESCAPE '!'", "SELECT a NOT LIKE '50//60\\%'"),
             ("SELECT a ILIKE 'c:\\/%//' ESCAPE '/'", r"SELECT a ILIKE 'c:\\\%/'"),
+            (
+                "SELECT 1 WHERE quote_ident(table_schema) IN ('')",
+                "SELECT 1 WHERE quote_ident(table_schema) IN ('public')",
+            ),
             ("SELECT a LIKE b ESCAPE '/'", "SELECT a LIKE b ESCAPE '/'"),
             ("SELECT f(t.oid) FROM t WHERE a LIKE 'b'", "SELECT f(t.oid) FROM t WHERE a LIKE 'b'"),
             (

@@ -269,7 +269,6 @@ mod tests {
             ("SHOW ALL", "Show(None)"),
             ("BEGIN READ ONLY", "Begin"),
             ("START TRANSACTION", "Begin"),
-            ("END", "Commit"),
             ("ROLLBACK", "Rollback"),
             ("SAVEPOINT a", r#"Nothing("SAVEPOINT")"#),
             ("DECLARE c CURSOR FOR SELECT 1", "c SELECT 1 false"),
@@ -284,7 +283,6 @@ mod tests {
             ("FETCH PRIOR FROM c", "a cursor goes forward only"),
             ("CLOSE ALL", "Close(None)"),
             ("CLOSE c", r#"Close(Some("c"))"#),
-            ("DEALLOCATE ALL", "Deallocate(None)"),
             ("DISCARD ALL", "DiscardAll"),
             ("SELECT 1", "none"),
         ] {
