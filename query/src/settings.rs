@@ -133,14 +133,12 @@ impl SessionSettings {
 
     /// The zone, where it is another than UTC.
     pub(crate) fn time_zone(&self) -> Option<Tz> {
-        let zone = self.set.get("timezone").filter(|zone| !value::is_utc(zone))?;
-        zone.parse().ok()
+        self.time_zone_name()?.parse().ok()
     }
 
     /// The name of that zone.
     pub(crate) fn time_zone_name(&self) -> Option<&str> {
-        let zone = self.set.get("timezone").filter(|zone| !value::is_utc(zone))?;
-        Some(zone)
+        self.set.get("timezone").map(String::as_str).filter(|zone| !value::is_utc(zone))
     }
 
     pub(crate) fn statement_timeout(&self) -> Option<Duration> {

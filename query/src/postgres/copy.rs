@@ -193,7 +193,7 @@ where
     while let Some(batch) = answer.next().await {
         let batch = batch.map_err(|error| refusal(&error))?;
         rows += batch.num_rows();
-        for row in columns.rows(batch)? {
+        for row in columns.rows(&batch)? {
             lines.add(&row?, &mut next);
             let line = CopyData::new(next.split().freeze());
             client.feed(PgWireBackendMessage::CopyData(line)).await?;

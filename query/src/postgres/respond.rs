@@ -4,8 +4,8 @@ use super::connection::Connection;
 use crate::answer::Answer;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::settings::{SessionSettings, Shown};
+use crate::types::to_sql;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
@@ -21,10 +21,10 @@ use std::sync::Arc;
 
 /// How the rows of one answer are written.
 pub(super) struct Writing<'a> {
-    pub(super) format: &'a Format,
-    pub(super) settings: SessionSettings,
+    format: &'a Format,
+    settings: SessionSettings,
     /// What a cancel of the connection's statement comes to.
-    pub(super) handle: Option<Arc<ConnectionHandle>>,
+    handle: Option<Arc<ConnectionHandle>>,
 }
 
 impl<'a> Writing<'a> {
@@ -49,7 +49,8 @@ impl<'a> Writing<'a> {
         let columns = Columns::of(schema, self.format, &self.settings)?;
         let fields = Arc::clone(&columns.fields);
         let rows = until_cancelled(batches, self.handle).flat_map(move |batch| {
-            let rows = batch.map_err(|error| refusal(&error)).and_then(|batch| columns.rows(batch));
+            let rows =
+                batch.map_err(|error| refusal(&error)).and_then(|batch| columns.rows(&batch));
             stream::iter(rows.unwrap_or_else(|error| Box::new(std::iter::once(Err(error)))))
         });
         let mut response = QueryResponse::new(fields, rows);
@@ -88,8 +89,8 @@ impl Columns {
         Ok(Self { fields: Arc::new(fields), schema })
     }
 
-    pub(super) fn rows(&self, batch: RecordBatch) -> PgWireResult<Rows> {
-        let batch = in_types(batch, &self.schema).map_err(|error| refusal(&error.into()))?;
+    pub(super) fn rows(&self, batch: &RecordBatch) -> PgWireResult<Rows> {
+        let batch = to_sql(batch, &self.schema).map_err(|error| refusal(&error.into()))?;
         Ok(encode_recordbatch(Arc::clone(&self.fields), batch))
     }
 }
@@ -121,23 +122,7 @@ fn shown_field(field: &FieldRef, zone: Option<&str>) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(data_type))
 }
 
-fn in_types(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
-        if column.data_type() == field.data_type() {
-            Ok(Arc::clone(column))
-        } else {
-            cast(column, field.data_type())
-        }
-    });
-    let columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
-    if columns.is_empty() {
-        return Ok(batch);
-    }
-    RecordBatch::try_new(Arc::clone(schema), columns)
-}
-
-/// The batches, until the client asks for the statement's end while they are sent. (Until the
-/// first is there, the protocol asks for itself.)
+/// The batches, until the client asks for the statement's end while they are sent.
 fn until_cancelled(
     batches: impl Stream<Item = Result<RecordBatch, QueryError>> + Send + 'static,
     handle: Option<Arc<ConnectionHandle>>,

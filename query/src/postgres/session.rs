@@ -377,10 +377,6 @@ impl ExtendedQueryHandler for Session {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
-        if let Some(Entry::Value(statement)) = client.portal_store().get_statement(name) {
-            check_bind(&message, &statement.statement)?;
-        }
         bind(client, &message).await
     }
 
@@ -543,10 +539,12 @@ where
     let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
     match client.portal_store().get_statement(name) {
         Some(Entry::Value(statement)) => {
+            check_bind(message, statement.statement.types.len())?;
             let portal = Portal::try_new(message, statement)?;
             client.portal_store().put_portal(Arc::new(portal));
         }
         Some(Entry::Empty) => {
+            check_bind(message, 0)?;
             let portal = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
             client.portal_store().put_empty_portal(portal);
         }
@@ -557,8 +555,8 @@ where
 }
 
 /// As many parameters as the statement has, and one format for all or for each.
-fn check_bind(message: &Bind, prepared: &Prepared) -> PgWireResult<()> {
-    let (given, wanted) = (message.parameters.len(), prepared.types.len());
+fn check_bind(message: &Bind, wanted: usize) -> PgWireResult<()> {
+    let given = message.parameters.len();
     let formats = message.parameter_format_codes.len();
     let text = if given != wanted {
         format!("bind message supplies {given} parameters, but the statement requires {wanted}")

@@ -32,10 +32,16 @@ pub(crate) async fn http(engine: Engine) -> String {
     url
 }
 
-pub(crate) async fn postgres(engine: Engine) -> Client {
+/// The port of a server of the protocol.
+pub(crate) async fn serving(engine: Engine) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(serve_postgres(listener, engine, std::future::pending()));
+    port
+}
+
+pub(crate) async fn postgres(engine: Engine) -> Client {
+    let port = serving(engine).await;
     let config = format!("host=127.0.0.1 port={port} user=warpline dbname=postgres");
     let (client, connection) = tokio_postgres::connect(&config, NoTls).await.unwrap();
     tokio::spawn(connection);

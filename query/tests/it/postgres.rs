@@ -1,10 +1,12 @@
 //! What PostgreSQL's clients expect of a session: settings, zones, transactions, cursors, portals,
 //! cancelling, and several statements at once.
 
-use crate::clients::postgres;
+use crate::clients::{postgres, serving};
 use crate::fixture::{FileRows, Row, engine};
 use futures::{StreamExt, pin_mut};
 use std::collections::HashSet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
@@ -446,4 +448,22 @@ async fn copies_are_lines_csv_or_binary() {
         assert_eq!(refused(&client, sql).await.0, state, "{sql}");
     }
     assert_eq!(self::text(&client, "SELECT 1").await, [["1"]]);
+}
+
+/// Clients count parameters themselves, so these are the bytes: the connection's beginning, then
+/// Parse, Bind with one parameter, Sync and Terminate.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_statement_takes_no_parameters() {
+    let port = serving(engine(&[]).await).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"\0\0\0\x17\0\x03\0\0user\0warpline\0\0").await.unwrap();
+    stream.write_all(b"P\0\0\0\x08\0\0\0\0").await.unwrap();
+    let bind = b"B\0\0\0\x11\0\0\0\0\0\x01\0\0\0\x01x\0\0";
+    stream.write_all(bind).await.unwrap();
+    stream.write_all(b"S\0\0\0\x04X\0\0\0\x04").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    let refusal = "bind message supplies 1 parameters, but the statement requires 0";
+    assert!(answer.contains("C08P01\0") && answer.contains(refusal), "{answer}");
 }
