@@ -1,6 +1,9 @@
 //! The command line: what can be asked of Warpline, with examples that can be pasted.
 
-use crate::{Failure, agent, backup, check, compact, demo, fields, import, serve, simulate, sql};
+use crate::{
+    Failure, access, agent, backup, check, compact, demo, export, fields, import, serve, simulate,
+    sql,
+};
 use clap::{Parser, Subcommand};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -15,6 +18,9 @@ Start here:
   psql -h 127.0.0.1 -p 7432 -U warpline postgres
 
 Each command explains itself: warpline help serve";
+
+/// Statements are read, and their trees dropped, by recursion.
+const STACK_BYTES: usize = 16 << 20;
 
 /// How long what nobody waits for may go on at the end.
 const STRAGGLERS: Duration = Duration::from_secs(5);
@@ -42,8 +48,10 @@ enum Command {
     Sql(sql::SqlOptions),
     Simulate(simulate::SimulateOptions),
     Import(import::ImportOptions),
+    Export(export::ExportOptions),
     Agent(agent::AgentOptions),
     Fields(fields::FieldsOptions),
+    Token(access::TokenOptions),
 }
 
 /// Parses the command line and runs it to its end.
@@ -78,7 +86,10 @@ fn start(cli: Cli) -> Result<ExitCode, Failure> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| "another part of the program has chosen a TLS provider")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()?;
     let done = runtime.block_on(dispatch(cli.command));
     // What still runs has nothing to finish, and may hang in a driver or in a file system.
     runtime.shutdown_timeout(STRAGGLERS);
@@ -97,8 +108,10 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Sql(options) => sql::run(options).await,
         Command::Simulate(options) => simulate::run(options).await.map(drop),
         Command::Import(options) => import::run(options).await,
+        Command::Export(options) => export::run(options).await,
         Command::Agent(options) => agent::run(options).await,
         Command::Fields(options) => fields::run(&options),
+        Command::Token(options) => access::run_command(options),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 const BYTES: &str = "{msg:9} {bar:30} {percent:>3} % of {total_bytes}, {eta} left";
 const COUNT: &str = "{msg:9} {bar:30} {percent:>3} %, {human_pos} of {human_len}, {eta} left";
 
+const SOME: &str = "{msg:9} {spinner} {human_pos}, {elapsed}";
+
 /// A bar over a number of bytes.
 pub(crate) fn bytes(message: &'static str, total: u64) -> ProgressBar {
     bar(BYTES, message, total)
@@ -13,6 +15,12 @@ pub(crate) fn bytes(message: &'static str, total: u64) -> ProgressBar {
 /// A bar over a number of things.
 pub(crate) fn count(message: &'static str, total: u64) -> ProgressBar {
     bar(COUNT, message, total)
+}
+
+/// Over a number of things that is not known.
+pub(crate) fn some(message: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template(SOME).expect("a template that is ours");
+    ProgressBar::new_spinner().with_style(style).with_message(message)
 }
 
 /// Shows on a bar how much is done, of how much that is known so far.

@@ -1,21 +1,20 @@
 //! The server: one store, an HTTP listener that also takes gRPC, and a PostgreSQL listener.
 //!
 //! ```text
-//! 127.0.0.1:7480   POST /sql, GET /health, GET /metrics     (HTTP/1.1 and HTTP/2)
-//!                  POST /api/v1/write, /api/v2/write, ...   (protocols of other senders)
-//!                  /warpline.v1.Ingest/Stream, OTLP         (gRPC over HTTP/2)
+//! 127.0.0.1:7480   HTTP/1.1, HTTP/2 and gRPC: crate::routes
 //! 127.0.0.1:7432   PostgreSQL wire
 //! ```
 //! Promises: addresses are taken before the store is opened, so a port in use costs nothing; while
 //! the log is replayed every request is answered 503; at the end what was appended is durable.
 
-use crate::config::{Config, ConfigError, Loopback};
+use crate::access::{Access, AccessError, Certificate};
+use crate::config::{Address, Config, ConfigError};
+use crate::routes::{observed, routes};
 use crate::{Failure, descriptors, metrics, signals};
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -28,10 +27,8 @@ use tonic::transport::server::TcpIncoming;
 use tower::ServiceExt;
 use url::Url;
 use warpline_ingest::dictionary::Dictionary;
-use warpline_ingest::{
-    StreamService, WireLimits, WriteLimits, WriteService, stream_service, write_service,
-};
-use warpline_query::{Engine, QueryCounts, QueryError, http_routes, serve_postgres};
+use warpline_ingest::{StreamService, WireLimits, WriteLimits, stream_service, write_service};
+use warpline_query::{Engine, PostgresAccess, QueryCounts, QueryError, serve_postgres};
 use warpline_storage::{Storage, StorageError};
 
 /// How long open requests may go on once the server has been asked to end.
@@ -42,6 +39,9 @@ const STREAMS_PER_CONNECTION: u32 = 100_000;
 
 /// How often the store is asked whether it has failed.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the files of tokens and certificate are looked at.
+const ACCESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Pings find producers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -74,11 +74,23 @@ pub struct ServeOptions {
 
     /// Address of HTTP and gRPC [default: 127.0.0.1:7480]
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<Loopback>,
+    pub listen: Option<Address>,
 
     /// Address of the PostgreSQL wire [default: 127.0.0.1:7432]
     #[arg(long, value_name = "ADDRESS")]
-    pub postgres: Option<Loopback>,
+    pub postgres: Option<Address>,
+
+    /// The file of tokens [default: tokens.toml in the data folder]
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+
+    /// The server's certificate, PEM, with those between it and an authority
+    #[arg(long, value_name = "FILE")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
 
     /// Memory for rows that are not in the tables yet [default: 1GiB]
     #[arg(long, value_name = "SIZE")]
@@ -105,6 +117,14 @@ impl ServeOptions {
         }
         config.server.listen = self.listen.unwrap_or(config.server.listen);
         config.server.postgres = self.postgres.unwrap_or(config.server.postgres);
+        let or = |flag: &Option<PathBuf>, set: &mut Option<PathBuf>| {
+            if flag.is_some() {
+                set.clone_from(flag);
+            }
+        };
+        or(&self.tokens, &mut config.server.tokens);
+        or(&self.tls_certificate, &mut config.server.tls_certificate);
+        or(&self.tls_key, &mut config.server.tls_key);
         config.storage.memory = self.memory.unwrap_or(config.storage.memory);
         Ok(config)
     }
@@ -114,6 +134,8 @@ impl ServeOptions {
 pub enum ServeError {
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("cannot listen on {address} for {what}: {source}; choose another with {flag}")]
     Listen { address: SocketAddr, what: &'static str, flag: &'static str, source: std::io::Error },
     #[error(transparent)]
@@ -147,6 +169,8 @@ pub struct Server {
     storage: Storage,
     streams: StreamService,
     http: SocketAddr,
+    /// Whether it speaks TLS.
+    secure: bool,
     postgres: SocketAddr,
     stop: watch::Sender<bool>,
     tasks: JoinSet<ServeError>,
@@ -155,13 +179,16 @@ pub struct Server {
 impl Server {
     /// Takes the addresses, opens the store and answers requests.
     pub async fn start(config: &Config) -> Result<Self, ServeError> {
+        let access = Access::open(&config.server)?;
         let http = listen(config.server.listen, "HTTP and gRPC", "--listen").await?;
         let postgres = listen(config.server.postgres, "PostgreSQL", "--postgres").await?;
         let (http_address, postgres_address) = (bound(&http), bound(&postgres));
         let (stop, stopped) = watch::channel(false);
         let ready = Arc::new(OnceLock::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_http(http, ready.clone(), stopped.clone()));
+        let certificate = access.certificate().cloned();
+        let secure = certificate.is_some();
+        tasks.spawn(serve_http(http, certificate, ready.clone(), stopped.clone()));
         let storage = Storage::open(config.storage_options()?).await?;
         let streams = stream_service(storage.clone(), WireLimits::default());
         let dictionary = Arc::new(Dictionary::builtin());
@@ -170,11 +197,14 @@ impl Server {
         let rows = observed.clone();
         let rows = Arc::new(move |queries: &QueryCounts| metrics::rows(&rows(queries)));
         let engine = Engine::observed(storage.clone(), &config.engine_options(), rows)?;
-        tasks.spawn(answer_postgres(postgres, engine.clone(), stopped));
+        tasks.spawn(answer_postgres(postgres, engine.clone(), access.postgres(), stopped));
         tasks.spawn(failure_of(storage.clone()));
-        let routed = ready.set(routes(&storage, &streams, &writes, observed, engine));
+        let routed =
+            ready.set(routes(&storage, &streams, &writes, observed, engine, &access.gate()));
         assert!(routed.is_ok(), "routes are set once");
-        Ok(Self { storage, streams, http: http_address, postgres: postgres_address, stop, tasks })
+        tasks.spawn(look_at(access));
+        let (http, postgres) = (http_address, postgres_address);
+        Ok(Self { storage, streams, http, secure, postgres, stop, tasks })
     }
 
     pub fn storage(&self) -> &Storage {
@@ -188,7 +218,8 @@ impl Server {
 
     /// The URL that clients of HTTP and gRPC are given.
     pub fn url(&self) -> Url {
-        Url::parse(&format!("http://{}", self.http)).expect("an address makes a URL")
+        let scheme = if self.secure { "https" } else { "http" };
+        Url::parse(&format!("{scheme}://{}", self.http)).expect("an address makes a URL")
     }
 
     /// The address of the PostgreSQL wire.
@@ -219,7 +250,7 @@ impl Server {
 }
 
 async fn listen(
-    address: Loopback,
+    address: Address,
     what: &'static str,
     flag: &'static str,
 ) -> Result<TcpListener, ServeError> {
@@ -236,75 +267,27 @@ fn bound(listener: &TcpListener) -> SocketAddr {
     listener.local_addr().expect("a bound socket has an address")
 }
 
-/// What the routes of this file look at.
-type Counted = (Storage, Engine, Observed);
-
-/// Reads the server's own numbers, given those of its engine.
-type Observed = Arc<dyn Fn(&QueryCounts) -> Vec<metrics::Sample> + Send + Sync>;
-
-fn observed(storage: &Storage, streams: &StreamService, writes: &WriteService) -> Observed {
-    let (storage, wire, writes) = (storage.clone(), streams.metrics(), writes.clone());
-    Arc::new(move |queries: &QueryCounts| {
-        metrics::samples(&storage.metrics(), &wire.counts(), &writes.metrics(), queries)
-    })
-}
-
-/// Everything the HTTP listener answers once the store is open.
-fn routes(
-    storage: &Storage,
-    streams: &StreamService,
-    writes: &WriteService,
-    observed: Observed,
-    engine: Engine,
-) -> Router {
-    let counted = (storage.clone(), engine.clone(), observed);
-    let own = Router::new()
-        .route("/health", get(health))
-        .route("/metrics", get(metrics_page))
-        .with_state(counted);
-    // A path that nobody serves is HTTP's 404, not gRPC's "unimplemented".
-    let grpc = Routes::new(streams.clone());
-    let grpc = grpc.add_service(writes.otlp()).add_service(writes.flight());
-    let grpc = grpc.into_axum_router().reset_fallback();
-    own.merge(http_routes(engine)).merge(writes.routes()).merge(grpc)
-}
-
-/// The status says it all; the body is what InfluxDB's clients look for.
-async fn health(State((storage, ..)): State<Counted>) -> (StatusCode, Json<serde_json::Value>) {
-    let (code, status, message) = match storage.failure() {
-        None => (StatusCode::OK, "pass", "ready".to_owned()),
-        Some(failure) => (StatusCode::SERVICE_UNAVAILABLE, "fail", failure.to_string()),
-    };
-    let version = env!("CARGO_PKG_VERSION");
-    let body = serde_json::json!({
-        "name": "warpline", "status": status, "message": message, "version": version,
-    });
-    (code, Json(body))
-}
-
-async fn metrics_page(State((_, engine, observed)): State<Counted>) -> impl IntoResponse {
-    let headers = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (headers, metrics::page(&observed(&engine.metrics())))
-}
-
 async fn serve_http(
     listener: TcpListener,
+    certificate: Option<Arc<Certificate>>,
     ready: Arc<OnceLock<Router>>,
     stopped: watch::Receiver<bool>,
 ) -> ServeError {
-    let gate = Router::new().fallback(through_the_gate).with_state(ready);
-    let served = tonic::transport::Server::builder()
+    let gate = Routes::from(Router::new().fallback(through_the_gate).with_state(ready));
+    let router = tonic::transport::Server::builder()
         .accept_http1(true)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_keepalive_interval(Some(PING_INTERVAL))
-        .add_routes(Routes::from(gate))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            asked(stopped),
-        )
-        .await;
+        .add_routes(gate);
+    let served = if let Some(certificate) = certificate {
+        let connections = certificate.connections(listener);
+        router.serve_with_incoming_shutdown(connections, asked(stopped)).await
+    } else {
+        let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+        router.serve_with_incoming_shutdown(connections, asked(stopped)).await
+    };
     let reason = served.err().map_or_else(|| "it was stopped".to_owned(), |e| e.to_string());
     ServeError::Ended { what: "HTTP", reason }
 }
@@ -312,9 +295,10 @@ async fn serve_http(
 async fn answer_postgres(
     listener: TcpListener,
     engine: Engine,
+    access: PostgresAccess,
     stopped: watch::Receiver<bool>,
 ) -> ServeError {
-    let served = serve_postgres(listener, engine, asked(stopped)).await;
+    let served = serve_postgres(listener, engine, access, asked(stopped)).await;
     let reason = served.err().map_or_else(|| "it was stopped".to_owned(), |e| e.to_string());
     ServeError::Ended { what: "PostgreSQL", reason }
 }
@@ -331,6 +315,14 @@ async fn failure_of(storage: Storage) -> ServeError {
             return ServeError::Failed(failure.to_string());
         }
         tokio::time::sleep(FAILURE_INTERVAL).await;
+    }
+}
+
+/// Takes up what changes in the files of tokens and certificate.
+async fn look_at(access: Access) -> ServeError {
+    loop {
+        tokio::time::sleep(ACCESS_INTERVAL).await;
+        access.look();
     }
 }
 

@@ -1,6 +1,7 @@
 //! `warpline sql`: one statement over HTTP, its answer as a table, JSON or CSV.
 
 use crate::Failure;
+use crate::remote::{RemoteOptions, http_client};
 use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::FormatOptions;
@@ -8,7 +9,7 @@ use arrow::util::pretty::pretty_format_batches_with_options;
 use clap::ValueEnum;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use std::io::{Read, Write};
-use url::{Host, Url};
+use warpline_ingest::Remote;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,14 +21,8 @@ Examples:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SqlOptions {
-    /// The server's HTTP address
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "WARPLINE_SERVER",
-        default_value = "http://127.0.0.1:7480"
-    )]
-    pub server: Url,
+    #[command(flatten)]
+    pub remote: RemoteOptions,
 
     /// How the answer is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -59,7 +54,7 @@ impl Format {
 /// Sends the statement and writes the answer to standard output as it comes.
 pub async fn run(options: SqlOptions) -> Result<(), Failure> {
     let statement = statement(&options.statement)?;
-    let mut response = ask(&options.server, &statement, options.format).await?;
+    let mut response = ask(&options.remote.remote()?, &statement, options.format).await?;
     let mut out = std::io::stdout();
     if options.format == Format::Table {
         return Ok(writeln!(out, "{}", draw(&response.bytes().await?)?)?);
@@ -95,8 +90,8 @@ fn broken_off(last_line: &[u8]) -> Option<String> {
 }
 
 /// The answer to a statement, drawn as a table.
-pub async fn table(server: &Url, statement: &str) -> Result<String, Failure> {
-    let response = ask(server, statement, Format::Table).await?;
+pub async fn table(server: impl Into<Remote>, statement: &str) -> Result<String, Failure> {
+    let response = ask(&server.into(), statement, Format::Table).await?;
     draw(&response.bytes().await?)
 }
 
@@ -109,15 +104,21 @@ fn statement(argument: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-async fn ask(server: &Url, statement: &str, format: Format) -> Result<reqwest::Response, Failure> {
-    let url = server.join("sql")?;
-    let sent = client(&url)?
+pub(crate) async fn ask(
+    server: &Remote,
+    statement: &str,
+    format: Format,
+) -> Result<reqwest::Response, Failure> {
+    let url = server.url.join("sql")?;
+    let mut request = http_client(server)?
         .post(url.clone())
         .header(ACCEPT, format.media_type())
         .header(CONTENT_TYPE, "application/sql")
-        .body(statement.to_owned())
-        .send()
-        .await;
+        .body(statement.to_owned());
+    if let Some(token) = &server.token {
+        request = request.bearer_auth(token);
+    }
+    let sent = request.send().await;
     let response = sent.map_err(|error| {
         let hint = if error.is_connect() { "; is `warpline serve` running there?" } else { "" };
         format!("cannot ask {url}: {}{hint}", innermost(&error))
@@ -128,22 +129,6 @@ async fn ask(server: &Url, statement: &str, format: Format) -> Result<reqwest::R
     let status = response.status();
     let body = response.text().await.unwrap_or_default();
     Err(refusal(&body).unwrap_or_else(|| format!("the server answered {status}: {body}")).into())
-}
-
-/// Proxies are for the network: they cannot reach this machine's own servers.
-fn client(url: &Url) -> reqwest::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder();
-    let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
-    builder.build()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// The message of `{"error": ...}`, where the server sent one.
@@ -173,8 +158,7 @@ fn draw(stream: &[u8]) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::{broken_off, is_loopback, keep_last_line};
-    use url::Url;
+    use super::{broken_off, keep_last_line};
 
     #[test]
     fn a_json_answer_that_failed_on_its_way_is_told() {
@@ -190,12 +174,5 @@ mod tests {
         assert_eq!(ended(failed).as_deref(), Some("too late"));
         assert_eq!(ended("{\"columns\":[],\"rows\":[\n[1],\n[\"],\\\"error\\\":\"]]}\n"), None);
         assert_eq!(ended(""), None);
-    }
-
-    #[test]
-    fn loopback_is_known_by_its_names() {
-        let own = ["http://localhost:7480", "http://127.0.0.1:7480", "http://[::1]:7480"];
-        assert!(own.iter().all(|url| is_loopback(&Url::parse(url).unwrap())));
-        assert!(!is_loopback(&Url::parse("http://node.example:7480").unwrap()));
     }
 }

@@ -23,6 +23,7 @@ mod server;
 mod simulator;
 mod streams;
 mod sustain;
+mod viewers;
 
 use clap::{Parser, Subcommand};
 use report::Report;
@@ -45,6 +46,7 @@ Examples:
   warpline-bench recovery --seconds 10,60,300
   warpline-bench streams --streams 27750 --per-connection 1000,2
   warpline-bench sustain --gpus 222000 --duration 30m
+  warpline-bench viewers --gpus 16667 --viewers 50
   warpline-bench open --files 10000,100000
   warpline-bench kernel --python venv/bin/python
   warpline-bench queries --peers DIR --sizes S,M";
@@ -75,6 +77,7 @@ enum Command {
     Recovery(recovery::RecoveryOptions),
     Streams(streams::StreamsOptions),
     Sustain(sustain::SustainOptions),
+    Viewers(viewers::ViewersOptions),
 }
 
 fn main() -> ExitCode {
@@ -102,6 +105,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Recovery(options) => recovery::run(options)?,
         Command::Streams(options) => streams::run(options)?,
         Command::Sustain(options) => sustain::run(options)?,
+        Command::Viewers(options) => viewers::run(options)?,
     };
     for table in &report.tables {
         println!("{table}");

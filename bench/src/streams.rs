@@ -135,11 +135,11 @@ async fn open(
     let url = Url::parse(&server.url())?;
     let mut opening = JoinSet::new();
     for first in (0..streams).step_by(per_connection) {
-        let channel = dial(&url)?;
+        let link = dial(&url)?;
         for number in first..streams.min(first + per_connection) {
             let producer = ProducerId::new(format!("node-{number:05}")).ok_or("a name too long")?;
             let options = ClientOptions { patience: PATIENCE, ..ClientOptions::default() };
-            opening.spawn(StreamClient::connect_over(channel.clone(), producer, options));
+            opening.spawn(StreamClient::connect_over(link.clone(), producer, options));
         }
     }
     let mut clients = Vec::with_capacity(streams);

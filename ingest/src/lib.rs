@@ -31,6 +31,6 @@ pub mod write;
 #[cfg(test)]
 mod test_data;
 
-pub use client::{ClientError, ClientOptions, SpoolClient, StreamClient};
+pub use client::{ClientError, ClientOptions, Remote, SpoolClient, StreamClient};
 pub use stream::{StreamService, WireLimits, stream_service};
-pub use write::{WriteLimits, WriteService, write_service};
+pub use write::{FlightPut, WriteLimits, WriteService, write_service};

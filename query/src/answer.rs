@@ -59,6 +59,8 @@ pub struct Answer {
     batches: mpsc::Receiver<RecordBatch>,
     /// `None` after its end has been told, or where all that it does is ready.
     work: Option<Work>,
+    /// How many rows it may have yet, and at all.
+    rows: (u64, u64),
     deadline: Deadline,
     alarm: Pin<Box<Sleep>>,
 }
@@ -80,6 +82,21 @@ impl Answer {
         self.alarm.as_mut().reset(deadline.at);
     }
 
+    /// The batch, unless it makes the answer too long, which ends it.
+    fn counted(&mut self, batch: RecordBatch) -> Result<RecordBatch, QueryError> {
+        let (left, limit) = &mut self.rows;
+        if let Some(fewer) = left.checked_sub(batch.num_rows() as u64) {
+            *left = fewer;
+            return Ok(batch);
+        }
+        let text = format!(
+            "the answer has more than {limit} rows (query.rows): aggregate, or add a LIMIT"
+        );
+        self.ready.clear();
+        self.work = None;
+        Err(QueryError::new(QueryErrorKind::TooLarge, text))
+    }
+
     /// All batches at once.
     pub async fn collect(mut self) -> Result<Vec<RecordBatch>, QueryError> {
         let mut batches = Vec::new();
@@ -96,14 +113,14 @@ impl Stream for Answer {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         if let Some(batch) = this.ready.pop_front() {
-            return Poll::Ready(Some(Ok(batch)));
+            return Poll::Ready(Some(this.counted(batch)));
         }
         let Some(work) = &mut this.work else {
             return Poll::Ready(None);
         };
         let work = Pin::new(work);
         let end = match this.batches.poll_recv(context) {
-            Poll::Ready(Some(batch)) => return Poll::Ready(Some(Ok(batch))),
+            Poll::Ready(Some(batch)) => return Poll::Ready(Some(this.counted(batch))),
             Poll::Ready(None) => work.poll(context),
             Poll::Pending => Poll::Pending,
         };
@@ -129,6 +146,7 @@ pub(crate) async fn run(
     threads: &Handle,
     plan: Planning,
     deadline: Deadline,
+    rows: u64,
 ) -> Result<Answer, QueryError> {
     let (begin, head) = oneshot::channel();
     let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
@@ -141,7 +159,7 @@ pub(crate) async fn run(
     };
     let alarm = Box::pin(tokio::time::sleep_until(deadline.at));
     let work = Some(work).filter(|_| !ended);
-    Ok(Answer { schema, ready, batches, work, deadline, alarm })
+    Ok(Answer { schema, ready, batches, work, rows: (rows, rows), deadline, alarm })
 }
 
 /// How an answer begins: the first batch, and what is ready with it.

@@ -37,11 +37,22 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use warpline_storage::{Snapshot, Storage};
 
+/// Schemas by name.
+type Schemas = Vec<(&'static str, Arc<dyn SchemaProvider>)>;
+
+/// Statements are planned by recursion over trees that are as deep as they have operators. Memory
+/// of it that is not used is not taken.
+const STACK_BYTES: usize = 64 << 20;
+
 /// What queries may take from the machine.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Memory of all running queries together; past it they spill, and fail where they cannot.
     pub memory_bytes: usize,
+    /// Memory of one of them.
+    pub statement_bytes: usize,
+    /// Rows of one answer.
+    pub answer_rows: u64,
     /// Memory for footers of data files, which queries share.
     pub footer_bytes: usize,
     /// Memory for decoded column chunks of data files, which queries share.
@@ -64,6 +75,8 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             memory_bytes: 1 << 30,
+            statement_bytes: 1 << 30,
+            answer_rows: u64::MAX,
             footer_bytes: 128 << 20,
             chunk_bytes: 256 << 20,
             plans: 512,
@@ -91,6 +104,8 @@ struct Inner {
     metrics: Arc<QueryMetrics>,
     parser: PostgresCompatibilityParser,
     plans: Arc<Plans>,
+    statement_bytes: usize,
+    answer_rows: u64,
     timeout: Duration,
     runtime: Option<Runtime>,
 }
@@ -144,6 +159,7 @@ impl Engine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("warpline-query")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| {
@@ -158,6 +174,8 @@ impl Engine {
             metrics,
             parser: PostgresCompatibilityParser::new(),
             plans: Arc::new(Plans::new(options.plans)),
+            statement_bytes: options.statement_bytes,
+            answer_rows: options.answer_rows,
             timeout: options.timeout,
             runtime: Some(runtime),
         };
@@ -204,7 +222,7 @@ impl Engine {
         deadline: Deadline,
     ) -> Result<Answer, QueryError> {
         let begun = Instant::now();
-        let answer = run(self.runtime(), plan, deadline).await;
+        let answer = run(self.runtime(), plan, deadline, self.inner.answer_rows).await;
         self.inner.metrics.ended(&answer, begun.elapsed());
         answer
     }
@@ -218,14 +236,7 @@ impl Engine {
             catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
         };
         let named = Arc::new(Named::default());
-        let mut schemas: Vec<(&'static str, Arc<dyn SchemaProvider>)> = vec![
-            ("pg_catalog", self.inner.pg_catalog.clone()),
-            (SYSTEM, Arc::new(self.inner.system.clone())),
-        ];
-        for (name, show) in SCHEMAS {
-            let (snapshot, named) = (snapshot.clone(), Arc::clone(&named));
-            schemas.push((name, Arc::new(SnapshotSchema { snapshot, show, named })));
-        }
+        let schemas = self.schemas_of(&snapshot, &named);
         for (name, schema) in &schemas {
             register(name, Arc::clone(schema));
         }
@@ -244,7 +255,34 @@ impl Engine {
             options.extensions.insert(settings.clone());
         }
         let plans = settings.plans_as_usual().then(|| Arc::clone(&self.inner.plans));
-        Statement::new(snapshot, named, plans, state)
+        Statement::new(snapshot, named, self.inner.statement_bytes, plans, state)
+    }
+
+    /// The schemas over a snapshot. `named` learns which columns a statement means.
+    fn schemas_of(&self, snapshot: &Snapshot, named: &Arc<Named>) -> Schemas {
+        let mut schemas: Schemas = vec![
+            ("pg_catalog", self.inner.pg_catalog.clone()),
+            (SYSTEM, Arc::new(self.inner.system.clone())),
+        ];
+        for (name, show) in SCHEMAS {
+            let (snapshot, named) = (snapshot.clone(), Arc::clone(named));
+            schemas.push((name, Arc::new(SnapshotSchema { snapshot, show, named })));
+        }
+        schemas
+    }
+
+    /// The schemas over the newest snapshot, for listings.
+    pub(crate) fn schemas(&self) -> Schemas {
+        let named = Arc::new(Named::default());
+        self.schemas_of(&(self.inner.source)(), &named)
+    }
+
+    /// What tells the rows of a table apart: its identity and the time.
+    pub(crate) fn key(&self, table: &str) -> Option<Vec<String>> {
+        let snapshot = (self.inner.source)();
+        let schema = &snapshot.table(table)?.schema;
+        let identity = schema.identity.iter().map(ToString::to_string);
+        Some(identity.chain(["time".to_owned()]).collect())
     }
 
     pub(crate) fn parser(&self) -> &PostgresCompatibilityParser {

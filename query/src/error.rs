@@ -35,6 +35,8 @@ pub enum QueryErrorKind {
     Protocol,
     /// What it was prepared as has changed: prepare it again.
     Changed,
+    /// It is larger than any may be, or its answer is.
+    TooLarge,
     /// Its sender asked for its end.
     Cancelled,
     /// It ran longer than the limit.
@@ -79,6 +81,7 @@ impl QueryError {
             QueryErrorKind::FailedTransaction => "25P02",
             QueryErrorKind::Protocol => "08P01",
             QueryErrorKind::Changed => "0A000",
+            QueryErrorKind::TooLarge => "54000",
             QueryErrorKind::Cancelled | QueryErrorKind::Timeout => "57014",
             QueryErrorKind::Resources => "53200",
             QueryErrorKind::Internal => "XX000",

@@ -1,18 +1,22 @@
 //! Warpline's query: SQL over a snapshot becomes record batches, and those become bytes.
 
+mod access;
 mod answer;
+mod budget;
 mod catalog;
 mod dialect;
 mod downsample;
 mod engine;
 mod error;
 mod exact;
+mod flight;
 mod functions;
 mod http;
 mod information;
 mod latest;
 mod metrics;
 mod named;
+mod parameters;
 mod planner;
 mod plans;
 mod postgres;
@@ -24,15 +28,17 @@ mod system;
 mod types;
 mod zone;
 
+pub use access::{Logins, PostgresAccess};
 pub use answer::Answer;
 pub use catalog::{CATALOG, LATEST, SCHEMA};
 pub use downsample::DownsampleExec;
 pub use engine::{Engine, EngineOptions};
 pub use error::{QueryError, QueryErrorKind};
 pub use exact::{Ask, ExactAggregate, ExactSums};
+pub use flight::{FlightSql, FlightWrites, PutAnswers, PutBatches, flight_sql};
 pub use http::http_routes;
 pub use metrics::QueryCounts;
-pub use postgres::serve_postgres;
+pub use postgres::{PasswordVerifier, serve_postgres};
 pub use scan::{BufferExec, ChunkExec, ResolveExec, TableView};
 pub use settings::SessionSettings;
 pub use system::{Metric, MetricSource, SYSTEM};

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use std::collections::BTreeMap;
 
 /// By number: what the statement needs each parameter to be, `None` where it does not say.
-pub(super) fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
+pub(crate) fn parameter_types(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>> {
     let mut types: BTreeMap<usize, Option<DataType>> = BTreeMap::new();
     for (name, data_type) in plan.get_parameter_types()? {
         types.insert(number(&name), data_type.map(plain));

@@ -1,5 +1,6 @@
 //! One statement over one snapshot: read, checked, planned.
 
+use crate::budget::share;
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::dialect;
 use crate::error::{QueryError, QueryErrorKind};
@@ -18,6 +19,12 @@ use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser
 use std::collections::HashMap;
 use std::sync::Arc;
 use warpline_storage::Snapshot;
+
+/// Operators that are signs, and those that are words.
+const SIGNS: &[u8] = b"+-*/%|&#<>=~^:[";
+const OPERATORS: [&str; 8] = ["and", "or", "not", "union", "intersect", "except", "join", "is"];
+/// A statement with more of them is refused.
+const MAX_OPERATORS: usize = 4_000;
 
 /// Reads a text that must hold exactly one statement.
 pub(crate) fn parse_one(
@@ -40,6 +47,7 @@ pub(crate) fn parse(
     parser: &PostgresCompatibilityParser,
     sql: &str,
 ) -> Result<Vec<ast::Statement>, QueryError> {
+    check_length(sql)?;
     let mut statements = parser.parse(sql).map_err(|error| {
         if changes_something(sql) {
             read_only(sql.split_whitespace().next().unwrap_or_default())
@@ -49,6 +57,28 @@ pub(crate) fn parse(
     })?;
     statements.iter_mut().for_each(dialect::rewrite);
     Ok(statements)
+}
+
+/// Operators in a row become a tree as deep as they are many, which is walked by recursion. What
+/// stands between quotes is none.
+fn check_length(sql: &str) -> Result<(), QueryError> {
+    let is_word = |word: &&str| OPERATORS.iter().any(|own| word.eq_ignore_ascii_case(own));
+    let many: usize = sql
+        .split('\'')
+        .step_by(2)
+        .map(|text| {
+            let signs = text.bytes().filter(|byte| SIGNS.contains(byte)).count();
+            signs + text.split(|c: char| !c.is_ascii_alphabetic()).filter(is_word).count()
+        })
+        .sum();
+    if many <= MAX_OPERATORS {
+        return Ok(());
+    }
+    let text = format!(
+        "a statement has at most {MAX_OPERATORS} operators, and this one has {many}: join a list of \
+         VALUES, or write IN (...)"
+    );
+    Err(QueryError::new(QueryErrorKind::TooLarge, text))
 }
 
 /// Whether the text begins like a statement that would change something. Used where it cannot be
@@ -89,6 +119,8 @@ fn check_reads(statement: &ast::Statement) -> Result<(), QueryError> {
 pub(crate) struct Statement {
     snapshot: Snapshot,
     named: Arc<Named>,
+    /// The most memory that it may have.
+    memory: usize,
     /// `None` where plans are not those of other connections.
     plans: Option<Arc<Plans>>,
     state: SessionState,
@@ -106,10 +138,11 @@ impl Statement {
     pub(crate) fn new(
         snapshot: Snapshot,
         named: Arc<Named>,
+        memory: usize,
         plans: Option<Arc<Plans>>,
         state: SessionState,
     ) -> Self {
-        Self { snapshot, named, plans, state }
+        Self { snapshot, named, memory, plans, state }
     }
 
     /// The plan of a text, which `parse` reads where no plan of it is kept.
@@ -171,7 +204,7 @@ impl Statement {
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
-            Arc::clone(self.state.runtime_env()),
+            share(self.state.runtime_env(), self.memory),
         )
     }
 
@@ -228,6 +261,18 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn operators_are_counted_outside_of_quotes() {
+        let chain = |operator: &str, many: usize| vec!["1"; many + 1].join(operator);
+        for operator in ["+", " or ", " AND ", "-"] {
+            assert!(check_length(&chain(operator, MAX_OPERATORS)).is_ok());
+            let error = check_length(&chain(operator, MAX_OPERATORS + 1)).unwrap_err();
+            assert_eq!(error.kind(), QueryErrorKind::TooLarge);
+        }
+        assert!(check_length(&format!("SELECT '{}'", "-".repeat(MAX_OPERATORS + 1))).is_ok());
+        assert!(check_length(&chain(", ", MAX_OPERATORS + 1)).is_ok());
+    }
 
     #[test]
     fn near_names_are_found() {

@@ -14,6 +14,7 @@ mod ticks;
 
 use crate::Failure;
 use crate::config::{ByteSize, Span};
+use crate::remote::RemoteOptions;
 use crate::{fields, signals};
 use bytes::Bytes;
 use futures::future::join_all;
@@ -29,7 +30,6 @@ use target::{Address, Target};
 use ticks::Ticks;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
-use url::Url;
 use warpline_ingest::SpoolClient;
 use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::node::NodeTable;
@@ -80,14 +80,8 @@ pub struct AgentOptions {
     #[arg(long, value_name = "DIR", env = "DCGM_HPC_JOB_MAPPING_DIR")]
     pub hpc_job_mapping_dir: Option<PathBuf>,
 
-    /// The server's address
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "WARPLINE_SERVER",
-        default_value = "http://127.0.0.1:7480"
-    )]
-    pub server: Url,
+    #[command(flatten)]
+    pub remote: RemoteOptions,
 
     /// Time between scrapes; they happen at whole multiples of it
     #[arg(long, value_name = "DURATION", default_value = "1s")]
@@ -150,7 +144,7 @@ pub async fn run(options: AgentOptions) -> Result<(), Failure> {
         () = &mut ended => return Ok(()),
     };
     let spool = spool::open(&options)?;
-    let client = Arc::new(SpoolClient::start(&options.server, &producer, spool)?);
+    let client = Arc::new(SpoolClient::start(options.remote.remote()?, &producer, spool)?);
     let labels = Arc::new(Dresser::new(&options)?);
     let mut sources = start(&options, targets, gpus, &Sink { client: client.clone(), labels })?;
     let failure = tokio::select! {
@@ -277,7 +271,8 @@ async fn once(
     producer: &ProducerId,
     targets: Vec<Target>,
 ) -> Result<(), Failure> {
-    let client = SpoolClient::start(&options.server, producer, spool::in_memory(options)?)?;
+    let client =
+        SpoolClient::start(options.remote.remote()?, producer, spool::in_memory(options)?)?;
     let labels = Dresser::new(options)?;
     client.met(PATIENCE).await?;
     let time = ticks::now();

@@ -7,6 +7,7 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use clap::Parser;
+use url::Url;
 use warpline_storage::model::Timestamp;
 
 const TIME: Timestamp = 1_700_000_000_000_000;

@@ -38,8 +38,13 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     pub data: PathBuf,
-    pub listen: Loopback,
-    pub postgres: Loopback,
+    pub listen: Address,
+    pub postgres: Address,
+    /// The file of tokens; in the data folder unless given.
+    pub tokens: Option<PathBuf>,
+    /// PEM files; both or neither.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Where the tables are. `options` go to the object store as they are (`aws_endpoint`, ...).
@@ -75,6 +80,10 @@ pub struct LimitsConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct QueryConfig {
     pub memory: ByteSize,
+    /// Of one statement, out of that of all.
+    pub statement_memory: ByteSize,
+    /// Rows of one answer; 0 is any number.
+    pub rows: u64,
     /// Decoded column chunks of data files, kept between statements.
     pub chunks: ByteSize,
     /// Plans kept for statements whose text comes again.
@@ -87,10 +96,10 @@ pub struct QueryConfig {
     pub timeout: Span,
 }
 
-/// A loopback address: the only kind a server without authentication listens on.
+/// Where a server listens. `localhost` is 127.0.0.1.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(try_from = "String", into = "String")]
-pub struct Loopback(SocketAddr);
+pub struct Address(SocketAddr);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -154,6 +163,8 @@ impl Config {
     pub fn engine_options(&self) -> EngineOptions {
         EngineOptions {
             memory_bytes: self.query.memory.0 as usize,
+            statement_bytes: self.query.statement_memory.0 as usize,
+            answer_rows: if self.query.rows == 0 { u64::MAX } else { self.query.rows },
             chunk_bytes: self.query.chunks.0 as usize,
             plans: self.query.plans,
             downsample: self.query.downsample,
@@ -170,6 +181,8 @@ impl Default for QueryConfig {
         let options = EngineOptions::default();
         Self {
             memory: ByteSize(options.memory_bytes as u64),
+            statement_memory: ByteSize(options.statement_bytes as u64),
+            rows: 0,
             chunks: ByteSize(options.chunk_bytes as u64),
             plans: options.plans,
             downsample: options.downsample,
@@ -198,8 +211,11 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             data: "warpline-data".into(),
-            listen: Loopback(SocketAddr::from(([127, 0, 0, 1], 7480))),
-            postgres: Loopback(SocketAddr::from(([127, 0, 0, 1], 7432))),
+            listen: Address(SocketAddr::from(([127, 0, 0, 1], 7480))),
+            postgres: Address(SocketAddr::from(([127, 0, 0, 1], 7432))),
+            tokens: None,
+            tls_certificate: None,
+            tls_key: None,
         }
     }
 }
@@ -232,7 +248,7 @@ impl fmt::Debug for StoreConfig {
     }
 }
 
-impl Loopback {
+impl Address {
     pub fn address(self) -> SocketAddr {
         self.0
     }
@@ -245,27 +261,18 @@ impl Loopback {
     }
 }
 
-impl FromStr for Loopback {
+impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-        let address: SocketAddr = named
-            .as_deref()
-            .unwrap_or(text)
-            .parse()
-            .map_err(|_| format!("{text:?} is not an address: write 127.0.0.1:7480"))?;
-        if address.ip().is_loopback() {
-            return Ok(Self(address));
-        }
-        Err(format!(
-            "refusing {address}: this version has no authentication, so it listens on loopback \
-             only (127.0.0.1 or [::1]); reach it from elsewhere through an SSH tunnel"
-        ))
+        let address = named.as_deref().unwrap_or(text).parse();
+        let wrong = |_| format!("{text:?} is not an address: write 127.0.0.1:7480");
+        address.map(Self).map_err(wrong)
     }
 }
 
-impl TryFrom<String> for Loopback {
+impl TryFrom<String> for Address {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -273,8 +280,8 @@ impl TryFrom<String> for Loopback {
     }
 }
 
-impl From<Loopback> for String {
-    fn from(address: Loopback) -> Self {
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
         address.0.to_string()
     }
 }

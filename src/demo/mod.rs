@@ -10,7 +10,7 @@
 mod player;
 mod tour;
 
-use crate::config::{Config, ConfigError, Loopback, Span};
+use crate::config::{Address, Config, ConfigError, Span};
 use crate::fleet::{FIELD_COUNT, Fleet, FleetSpec, GPUS_PER_NODE};
 use crate::serve::{ServeOptions, Server};
 use crate::{Failure, progress, signals};
@@ -58,11 +58,11 @@ pub struct DemoOptions {
 
     /// Address of HTTP and gRPC [default: 127.0.0.1:7480]
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<Loopback>,
+    pub listen: Option<Address>,
 
     /// Address of the PostgreSQL wire [default: 127.0.0.1:7432]
     #[arg(long, value_name = "ADDRESS")]
-    pub postgres: Option<Loopback>,
+    pub postgres: Option<Address>,
 }
 
 impl DemoOptions {

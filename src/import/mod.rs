@@ -16,6 +16,7 @@ mod time;
 
 pub use time::TimeUnit;
 
+use crate::remote::RemoteOptions;
 use crate::{Failure, progress};
 use blocks::{Encoded, Encoder};
 use indicatif::ProgressBar;
@@ -23,7 +24,6 @@ use plan::{Plan, Planner, Roles};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use url::Url;
 use uuid::Uuid;
 use warpline_ingest::client::Refusals;
 use warpline_ingest::{ClientOptions, StreamClient};
@@ -48,14 +48,8 @@ const BLOCKS_AHEAD: usize = 16;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ImportOptions {
-    /// The server's HTTP address
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "WARPLINE_SERVER",
-        default_value = "http://127.0.0.1:7480"
-    )]
-    pub server: Url,
+    #[command(flatten)]
+    pub remote: RemoteOptions,
 
     /// The table that takes the rows; it is made where there is none
     #[arg(long, value_name = "NAME")]
@@ -178,7 +172,7 @@ async fn send(
 ) -> Result<Sent, Failure> {
     let producer = ProducerId::new(format!("import-{}", Uuid::new_v4())).expect("a short name");
     let mut client =
-        StreamClient::connect(options.server.clone(), producer, ClientOptions::default()).await?;
+        StreamClient::connect(options.remote.remote()?, producer, ClientOptions::default()).await?;
     let mut numbers = Vec::new();
     for layout in &plan.layouts {
         numbers.push(client.define(layout.clone()).await?);

@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tonic::transport::Channel;
-use url::Url;
-use warpline_ingest::client::{ClientOptions, Refusals, StreamClient, dial};
+use warpline_ingest::client::{ClientOptions, Link, Refusals, Remote, StreamClient, dial};
 use warpline_storage::model::{Layout, ProducerId, Timestamp};
 
 pub(super) const STREAMS_PER_CONNECTION: usize = 16;
@@ -51,7 +49,7 @@ pub struct Feed {
 struct Stream {
     frames: Frames,
     ledger: Ledger,
-    channel: Channel,
+    link: Link,
     options: ClientOptions,
     speed: Speed,
     resume: bool,
@@ -85,13 +83,13 @@ impl Feed {
     /// Streams until all is durable, or until `stop` turns true and what was sent is durable.
     pub async fn run(
         self,
-        server: &Url,
+        server: impl Into<Remote>,
         progress: Arc<Progress>,
         stop: watch::Receiver<bool>,
     ) -> Result<Summary, Failure> {
         let began = Instant::now();
         let mut tasks = JoinSet::new();
-        for stream in self.streams(server, &progress, &stop)? {
+        for stream in self.streams(&server.into(), &progress, &stop)? {
             tasks.spawn(stream.run());
         }
         let mut summary = Summary::default();
@@ -109,7 +107,7 @@ impl Feed {
 
     fn streams(
         &self,
-        server: &Url,
+        server: &Remote,
         progress: &Arc<Progress>,
         stop: &watch::Receiver<bool>,
     ) -> Result<Vec<Stream>, Failure> {
@@ -128,9 +126,9 @@ impl Feed {
         let mut streams: Vec<Stream> = Vec::new();
         for number in 0..count {
             let range = nodes * number / count..nodes * (number + 1) / count;
-            let channel = match streams.last() {
+            let link = match streams.last() {
                 Some(last) if !streams.len().is_multiple_of(self.streams_per_connection.max(1)) => {
-                    last.channel.clone()
+                    last.link.clone()
                 }
                 _ => dial(server)?,
             };
@@ -138,7 +136,7 @@ impl Feed {
             streams.push(Stream {
                 frames,
                 ledger: Ledger::new(producer, range, progress.clone(), audit.clone()),
-                channel,
+                link,
                 options: options.clone(),
                 speed: self.speed,
                 resume: self.resume,
@@ -201,8 +199,8 @@ impl Stream {
     }
 
     async fn connect(&self) -> Result<StreamClient, Failure> {
-        let (channel, producer) = (self.channel.clone(), self.ledger.producer.clone());
-        Ok(StreamClient::connect_over(channel, producer, self.options.clone()).await?)
+        let (link, producer) = (self.link.clone(), self.ledger.producer.clone());
+        Ok(StreamClient::connect_over(link, producer, self.options.clone()).await?)
     }
 
     /// Sends frames from `next` on: `true` when none is left to send, `false` when so many layouts

@@ -14,6 +14,7 @@ pub use latency::Latency;
 use crate::Failure;
 use crate::config::Span;
 use crate::fleet::{Fleet, FleetSpec, Preset};
+use crate::remote::RemoteOptions;
 use crate::signals;
 use chrono::{DateTime, Utc};
 use std::fmt;
@@ -21,7 +22,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use url::Url;
 use warpline_ingest::client::Refusals;
 use warpline_storage::model::Timestamp;
 
@@ -41,9 +41,8 @@ The last line counts what the server said is durable: rows, and the values prese
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SimulateOptions {
-    /// Address of the server
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7480")]
-    pub server: Url,
+    #[command(flatten)]
+    pub remote: RemoteOptions,
 
     /// Number of GPUs, eight to a node [default: 1024]
     #[arg(long, value_name = "N", conflicts_with = "fleet")]
@@ -148,7 +147,7 @@ pub async fn run(options: SimulateOptions) -> Result<Summary, Failure> {
         ended.await;
         end.send_replace(true);
     });
-    let (server, feed) = (options.server.clone(), options.feed()?);
+    let (server, feed) = (options.remote.remote()?, options.feed()?);
     let summary = feed.run(&server, Arc::new(Progress::default()), stop).await?;
     if let Some(latency) = summary.latency {
         println!("{latency}");

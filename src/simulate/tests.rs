@@ -15,6 +15,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
+use url::Url;
 use warpline_ingest::frame::{self, Message, PROTOCOL_VERSION, Welcome};
 use warpline_storage::Acknowledged;
 use warpline_storage::model::{Block, Layout};

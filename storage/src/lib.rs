@@ -54,7 +54,7 @@ pub use audit::{AuditOptions, AuditReport, Finding, FindingKind, audit};
 pub use backup::{BackedUpTable, BackupPlace, BackupReport, RestoreReport, backup, restore};
 pub use buffer::{BufferSlice, TagValues};
 pub use error::{ErrorKind, StorageError};
-pub use foreign::ForeignParquet;
+pub use foreign::{ForeignParquet, ParquetExport};
 pub use handle::{Acknowledged, Admission, Limits, Storage, StorageOptions};
 pub use latest::Latest;
 pub use maintenance::{MaintenanceOptions, Merged, Retention};

@@ -1,10 +1,13 @@
 //! Tests of the whole: the house's own rules, and the real binary from outside.
 
+mod access;
 mod agent;
 mod audit;
 mod backup;
 mod clients;
+mod dashboards;
 mod demo;
+mod export;
 mod exporter;
 mod house;
 mod import;
@@ -13,6 +16,7 @@ mod metrics;
 mod network;
 mod nvml;
 mod offline_live;
+mod recipes;
 mod recording;
 mod server;
 mod torture;

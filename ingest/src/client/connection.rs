@@ -2,6 +2,7 @@
 
 use super::options::ClientError;
 use super::outbound::Outbound;
+use super::remote::Link;
 use super::state::{Backlog, Shared};
 use crate::frame::{BytesCodec, Message, PROTOCOL_VERSION, STREAM_PATH, Welcome, decode};
 use bytes::Bytes;
@@ -9,18 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Channel;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 /// Runs until the stream is closed with nothing left to send, or fails for good.
-pub(super) async fn run<B: Backlog>(shared: Arc<Shared<B>>, channel: Channel) {
+pub(super) async fn run<B: Backlog>(shared: Arc<Shared<B>>, link: Link) {
     let (first, last) = shared.backoff;
     let mut wait = first;
     let mut streak = Streak::default();
     loop {
         streak.progressed = false;
-        let status = match stream(&shared, &channel, &mut streak).await {
+        let status = match stream(&shared, &link, &mut streak).await {
             Ok(()) => Status::unavailable("the server closed the stream"),
             Err(End::Broken(status)) => status,
             Err(End::Final(failure)) => return shared.fail(failure),
@@ -91,15 +91,15 @@ impl Streak {
 /// One connection, from Hello to its end.
 async fn stream<B: Backlog>(
     shared: &Arc<Shared<B>>,
-    channel: &Channel,
+    link: &Link,
     streak: &mut Streak,
 ) -> Result<(), End> {
-    let mut grpc = Grpc::new(channel.clone());
+    let mut grpc = Grpc::new(link.channel().clone());
     grpc.ready().await.map_err(|error| Status::unavailable(describe(&error)))?;
     let connection = shared.begin();
     let outbound = Outbound { shared: shared.clone(), connection };
     let path = PathAndQuery::from_static(STREAM_PATH);
-    let answers = grpc.streaming(Request::new(outbound), path, BytesCodec).await?;
+    let answers = grpc.streaming(link.request(outbound), path, BytesCodec).await?;
     read(shared, answers.into_inner(), streak).await
 }
 

@@ -14,12 +14,14 @@ mod feed;
 mod options;
 mod outbound;
 mod refusals;
+mod remote;
 mod spooled;
 mod state;
 mod window;
 
-pub use options::{ClientError, ClientOptions, Summary, dial};
+pub use options::{ClientError, ClientOptions, Summary};
 pub use refusals::Refusals;
+pub use remote::{Link, Remote, dial};
 pub use spooled::{SpoolClient, SpoolSummary};
 
 use crate::frame;
@@ -28,8 +30,6 @@ use state::{Phase, Shared};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Channel;
-use url::Url;
 use warpline_storage::Acknowledged;
 use warpline_storage::model::{Layout, ProducerId, Sequence};
 use window::Window;
@@ -44,23 +44,23 @@ pub struct StreamClient {
 }
 
 impl StreamClient {
-    /// Connects to `server` (`http://host:port`) and returns when it has said where it stands.
+    /// Connects to `server` and returns when it has said where it stands.
     pub async fn connect(
-        server: Url,
+        server: impl Into<Remote>,
         producer: ProducerId,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
-        Self::connect_over(dial(&server)?, producer, options).await
+        Self::connect_over(dial(server)?, producer, options).await
     }
 
     /// The same over a connection that carries other producers' streams too: see [`dial`].
     pub async fn connect_over(
-        channel: Channel,
+        link: Link,
         producer: ProducerId,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
         let shared = Arc::new(Shared::new(&producer, options.backoff, Window::new(&options)));
-        let connection = tokio::spawn(connection::run(shared.clone(), channel));
+        let connection = tokio::spawn(connection::run(shared.clone(), link));
         let summary = Summary::default();
         let mut client = Self { shared, connection, next: 0, summary };
         let waited = tokio::time::timeout(options.patience, client.shared.welcomed()).await;

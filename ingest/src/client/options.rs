@@ -2,17 +2,8 @@
 
 use super::refusals::Refusals;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
-use url::Url;
 use warpline_storage::Acknowledged;
 use warpline_storage::model::Sequence;
-
-/// Streams share a connection, so its window is wider than a stream's.
-const STREAM_WINDOW: u32 = 64 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
@@ -55,7 +46,7 @@ pub struct Summary {
 /// Why a stream cannot go on; none of them goes away by waiting.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{url}: {reason}; use http://host:port")]
+    #[error("{url}: {reason}; use http://host:port or https://")]
     Address { url: String, reason: String },
     #[error("no stream within {waited:?}: {reason}")]
     Unreachable { waited: Duration, reason: String },
@@ -74,22 +65,4 @@ pub enum ClientError {
     Overtaken { durable: Sequence, claimed: Sequence },
     #[error("the server sent what is no answer: {0}")]
     Protocol(String),
-}
-
-/// A connection for one stream or many. It connects when first used, and again when it breaks.
-pub fn dial(server: &Url) -> Result<Channel, ClientError> {
-    let wrong = |reason: String| ClientError::Address { url: server.to_string(), reason };
-    if server.scheme() != "http" {
-        return Err(wrong(format!("scheme {:?} is not spoken", server.scheme())));
-    }
-    let endpoint = Endpoint::from_shared(server.to_string()).map_err(|e| wrong(e.to_string()))?;
-    Ok(endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy())
 }

@@ -1,7 +1,8 @@
 //! A producer whose frames wait in a spool: it takes them at any time, with or without a server.
 
 use super::feed::Feed;
-use super::options::{ClientError, ClientOptions, Summary, dial};
+use super::options::{ClientError, ClientOptions, Summary};
+use super::remote::{Remote, dial};
 use super::state::{Phase, Shared};
 use super::{connection, refusals::Refusals};
 use crate::spool::{Spool, SpoolCounts};
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use url::Url;
 use warpline_storage::Acknowledged;
 use warpline_storage::model::{Layout, ProducerId, Timestamp};
 
@@ -31,11 +31,15 @@ pub struct SpoolSummary {
 
 impl SpoolClient {
     /// Begins to send what is in the spool; waits for nothing.
-    pub fn start(server: &Url, producer: &ProducerId, spool: Spool) -> Result<Self, ClientError> {
-        let channel = dial(server)?;
+    pub fn start(
+        server: impl Into<Remote>,
+        producer: &ProducerId,
+        spool: Spool,
+    ) -> Result<Self, ClientError> {
+        let link = dial(server)?;
         let backoff = ClientOptions::default().backoff;
         let shared = Arc::new(Shared::new(producer, backoff, Feed::new(spool)));
-        let connection = tokio::spawn(connection::run(shared.clone(), channel));
+        let connection = tokio::spawn(connection::run(shared.clone(), link));
         Ok(Self { shared, connection })
     }
 

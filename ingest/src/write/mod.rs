@@ -21,7 +21,7 @@ mod prometheus;
 #[cfg(test)]
 mod tests;
 
-pub use flight::{FlightEndpoint, FlightPut, PutResults};
+pub use flight::{FlightPut, PutResults};
 pub use metrics::{Protocol, WriteCounts, WriteMetrics};
 pub use otlp::OtlpService;
 
@@ -29,7 +29,6 @@ use crate::dictionary::Dictionary;
 use crate::flight::FlightRegister;
 use crate::lines::LineRegister;
 use crate::register::Register;
-use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 use body::Bodies;
 use intake::Intake;
@@ -112,6 +111,12 @@ pub fn write_service(
 }
 
 impl WriteService {
+    /// Those that take nothing and tell nothing.
+    pub fn open_routes(&self) -> Router {
+        influx::open_routes()
+    }
+
+    /// Those that write.
     pub fn routes(&self) -> Router {
         let all = prometheus::routes().merge(influx::routes()).merge(otlp::routes());
         all.with_state(self.server.clone())
@@ -125,13 +130,6 @@ impl WriteService {
     /// `DoPut` of Arrow Flight, for a service that has other methods too.
     pub fn flight_put(&self) -> FlightPut {
         FlightPut { server: self.server.clone() }
-    }
-
-    /// Arrow Flight with no other method than `DoPut`.
-    pub fn flight(&self) -> FlightServiceServer<FlightEndpoint> {
-        let put = self.flight_put();
-        let most = put.max_message_bytes();
-        FlightServiceServer::new(put.into()).max_decoding_message_size(most)
     }
 
     pub fn metrics(&self) -> WriteCounts {

@@ -128,6 +128,7 @@ fn refusal(error: &QueryError) -> Response {
         | QueryErrorKind::Protocol
         | QueryErrorKind::Changed
         | QueryErrorKind::Cancelled
+        | QueryErrorKind::TooLarge
         | QueryErrorKind::OutOfRange => StatusCode::BAD_REQUEST,
         QueryErrorKind::ReadOnly => StatusCode::FORBIDDEN,
         QueryErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,

@@ -1,9 +1,12 @@
 //! What belongs to one connection: what it has set, and its cursors.
 
 use super::cursor::Cursor;
+use super::respond::fatal;
+use super::scram::Challenge;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::settings::{SessionSettings, Shown};
 use datafusion_postgres::pgwire::api::ClientInfo;
+use datafusion_postgres::pgwire::error::PgWireResult;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +17,18 @@ const MAX_CURSORS: usize = 64;
 /// Shared by all that happens on the connection.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
+    login: Mutex<Login>,
     settings: Mutex<Settings>,
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
+}
+
+/// How far a client has come to be let in.
+#[derive(Debug, Default)]
+enum Login {
+    #[default]
+    Outside,
+    Challenged(Challenge),
+    Inside,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +45,30 @@ struct Settings {
 impl Connection {
     pub(super) fn of(client: &(impl ClientInfo + ?Sized)) -> Arc<Self> {
         client.session_extensions().get_or_insert_with(Self::default)
+    }
+
+    pub(super) fn challenge(&self, challenge: Challenge) {
+        *self.login.lock() = Login::Challenged(challenge);
+    }
+
+    /// What the client was asked; it is asked once.
+    pub(super) fn take_challenge(&self) -> Option<Challenge> {
+        match std::mem::take(&mut *self.login.lock()) {
+            Login::Challenged(challenge) => Some(challenge),
+            Login::Outside | Login::Inside => None,
+        }
+    }
+
+    pub(super) fn admit(&self) {
+        *self.login.lock() = Login::Inside;
+    }
+
+    /// The wire library reads on where a connection was refused: nothing is answered there.
+    pub(super) fn check_admitted(&self) -> PgWireResult<()> {
+        match &*self.login.lock() {
+            Login::Inside => Ok(()),
+            Login::Outside | Login::Challenged(_) => Err(fatal("28000", "nobody has logged in")),
+        }
     }
 
     /// What is set now.

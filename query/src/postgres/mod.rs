@@ -1,25 +1,27 @@
 //! The PostgreSQL wire: simple and extended protocol over the engine.
 //!
 //! ```text
-//! startup       who connects, and what it sets from the start
+//! startup       who is let in, and what it sets from the start      scram    by which password
 //! session       statements, prepared and not      command     those about the connection itself
 //! connection    what belongs to one connection    cursor      queries fetched some rows at a time
-//! parameters    types of $1, $2, ...              copy        rows to the client as a file's
-//! respond       rows and errors as messages
+//! respond       rows and errors as messages       copy        rows to the client as a file's
 //! ```
 //! Promises: a prepared statement keeps its text, and each execution is planned anew over the newest
 //! snapshot; rows are sent as they come, and none is kept for later; a cancel, the connection's
-//! `statement_timeout` or its end stop the work.
+//! `statement_timeout` or its end stop the work; nobody is answered before being let in.
 
 mod command;
 mod connection;
 mod copy;
 mod cursor;
-mod parameters;
 mod respond;
+mod scram;
 mod session;
 mod startup;
 
+pub use scram::PasswordVerifier;
+
+use crate::access::PostgresAccess;
 use crate::engine::Engine;
 use datafusion_postgres::pgwire::api::auth::StartupHandler;
 use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
@@ -33,15 +35,15 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// Serves PostgreSQL clients until `shutdown`, then drops the connections that are left.
-///
-/// Any user is let in without a password: listen on loopback only.
+/// Serves PostgreSQL clients that `access` lets in until `shutdown`, then drops the connections
+/// that are left.
 pub async fn serve_postgres(
     listener: TcpListener,
     engine: Engine,
+    access: PostgresAccess,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let handlers = Arc::new(Handlers::new(engine));
+    let handlers = Arc::new(Handlers::new(engine, &access));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -50,9 +52,9 @@ pub async fn serve_postgres(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((socket, peer)) => {
-                    let handlers = Arc::clone(&handlers);
+                    let (handlers, tls) = (Arc::clone(&handlers), access.tls.clone());
                     connections.spawn(async move {
-                        if let Err(error) = process_socket(socket, None, handlers).await {
+                        if let Err(error) = process_socket(socket, tls, handlers).await {
                             tracing::debug!(%peer, %error, "a PostgreSQL connection ended");
                         }
                     });
@@ -73,11 +75,11 @@ struct Handlers {
 }
 
 impl Handlers {
-    fn new(engine: Engine) -> Self {
+    fn new(engine: Engine, access: &PostgresAccess) -> Self {
         let connections = Arc::new(ConnectionManager::new());
         Self {
             session: Arc::new(Session::new(engine)),
-            startup: Arc::new(Startup::new(Arc::clone(&connections))),
+            startup: Arc::new(Startup::new(Arc::clone(&connections), access)),
             cancel: Arc::new(DefaultCancelHandler::new(connections)),
         }
     }

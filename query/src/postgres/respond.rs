@@ -193,6 +193,15 @@ pub(super) fn show_batch(schema: &SchemaRef, shown: &[Shown]) -> Result<RecordBa
 }
 
 pub(super) fn refusal(error: &QueryError) -> PgWireError {
-    let (severity, code) = ("ERROR".to_owned(), error.sqlstate().to_owned());
-    PgWireError::UserError(Box::new(ErrorInfo::new(severity, code, error.to_string())))
+    told("ERROR", error.sqlstate(), error.to_string())
+}
+
+/// An error that ends the connection.
+pub(super) fn fatal(sqlstate: &str, text: impl Into<String>) -> PgWireError {
+    told("FATAL", sqlstate, text.into())
+}
+
+fn told(severity: &str, sqlstate: &str, text: String) -> PgWireError {
+    let told = ErrorInfo::new(severity.to_owned(), sqlstate.to_owned(), text);
+    PgWireError::UserError(Box::new(told))
 }

@@ -4,11 +4,11 @@ use super::command::Command;
 use super::connection::Connection;
 use super::copy::{Copy, copy_out};
 use super::cursor::Cursor;
-use super::parameters::parameter_types;
 use super::respond::{Writing, cancelled_by_client, refusal, row_fields, show_batch, show_schema};
 use crate::answer::{Answer, Planning};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
+use crate::parameters::parameter_types;
 use crate::settings::{SessionSettings, Shown};
 use crate::statement::parse;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -285,6 +285,7 @@ impl SimpleQueryHandler for Session {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        Connection::of(client).check_admitted()?;
         if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
             return Err(PgWireError::NotReadyForQuery);
         }
@@ -623,6 +624,8 @@ impl QueryParser for Preparer {
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
+        let connection = Connection::of(client);
+        connection.check_admitted()?;
         let mut statements = parse(self.engine.parser(), sql).map_err(|error| refusal(&error))?;
         let Some(statement) = statements.pop() else {
             return Ok(None);
@@ -631,7 +634,7 @@ impl QueryParser for Preparer {
             let text = "cannot insert multiple commands into a prepared statement";
             return Err(refusal(&QueryError::new(QueryErrorKind::Syntax, text)));
         }
-        let prepared = self.prepared(&Connection::of(client), statement).await;
+        let prepared = self.prepared(&connection, statement).await;
         prepared.map(Some).map_err(|error| refusal(&error))
     }
 

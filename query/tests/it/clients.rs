@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
-use warpline_query::{Engine, EngineOptions, QueryErrorKind, http_routes, serve_postgres};
+use warpline_query::{
+    Engine, EngineOptions, PostgresAccess, QueryErrorKind, http_routes, serve_postgres,
+};
 
 fn rows() -> Vec<FileRows> {
     let row = |time: i64| Row {
@@ -34,9 +36,13 @@ pub(crate) async fn http(engine: Engine) -> String {
 
 /// The port of a server of the protocol.
 pub(crate) async fn serving(engine: Engine) -> u16 {
+    guarded(engine, PostgresAccess::default()).await
+}
+
+pub(crate) async fn guarded(engine: Engine, access: PostgresAccess) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(serve_postgres(listener, engine, std::future::pending()));
+    tokio::spawn(serve_postgres(listener, engine, access, std::future::pending()));
     port
 }
 

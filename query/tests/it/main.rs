@@ -2,10 +2,12 @@
 //! in text, and through real clients.
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
+mod attacks;
 mod clients;
 mod downsample;
 mod fixture;
 mod latest;
+mod logins;
 mod oracle;
 mod plans;
 mod postgres;

@@ -116,10 +116,7 @@ async fn settings_are_kept_shown_and_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_sets_as_it_connects_is_set() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let engine = engine(&[FileRows::monotone(1, Vec::new())]).await;
-    tokio::spawn(warpline_query::serve_postgres(listener, engine, std::future::pending()));
+    let port = serving(engine(&[FileRows::monotone(1, Vec::new())]).await).await;
     let connect = |more: &'static str| async move {
         let config = format!("host=127.0.0.1 port={port} user=me dbname=postgres {more}");
         tokio_postgres::connect(&config, NoTls).await

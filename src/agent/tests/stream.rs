@@ -67,7 +67,7 @@ async fn a_server_that_comes_back_gets_every_tick_once() {
     let producer = ProducerId::new("agent/n1").unwrap();
     let kept =
         options(&["--target", "a", "--spool", folder.path().join("spool").to_str().unwrap()]);
-    let client = SpoolClient::start(&server.url(), &producer, spool::open(&kept).unwrap()).unwrap();
+    let client = SpoolClient::start(server.url(), &producer, spool::open(&kept).unwrap()).unwrap();
     let file = folder.path().join("a.prom");
     let mut target = only_target(file.to_str().unwrap());
     let mut send = async |tick: i64| {
@@ -135,7 +135,8 @@ async fn a_hanging_target_delays_no_other() {
     let targets_of = ["--target", &hanging, "--target", &quick, "--server", url.as_str()];
     let options = options(&[&targets_of[..], &["--interval", "5s"]].concat());
     let producer = producer(&options).unwrap();
-    let client = SpoolClient::start(&options.server, &producer, spool::open(&options).unwrap());
+    let client =
+        SpoolClient::start(&options.remote.server, &producer, spool::open(&options).unwrap());
     let client = Arc::new(client.unwrap());
     let labels = Arc::new(Dresser::new(&options).unwrap());
     let sink = Sink { client: client.clone(), labels };

@@ -28,6 +28,7 @@ use crate::table::{Table, Tables};
 use merging::Days;
 use object_store::path::Path;
 use parking_lot::Mutex;
+use rolling::Sparse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -67,7 +68,7 @@ pub(crate) struct Maintenance {
     /// By table.
     deleted: Mutex<HashMap<Arc<str>, HashSet<Path>>>,
     /// Tiers that are not made because rows are too few, and the version that was judged.
-    sparse: Mutex<HashMap<Arc<str>, u64>>,
+    sparse: Mutex<HashMap<Arc<str>, Sparse>>,
 }
 
 impl Maintenance {

@@ -35,11 +35,21 @@ use uuid::Uuid;
 const SAMPLES_PER_BUCKET: usize = 20;
 /// Rows that this is judged by.
 const JUDGED_ROWS: usize = 1 << 20;
-/// How many versions later a table that was too sparse is looked at again.
+/// How many versions later a table that was too sparse is looked at again: the next, then always
+/// twice as many, up to this. The first flush may have caught a part of its rows alone.
 const JUDGED_AGAIN: u64 = 64;
 /// How far the last complete bucket stays behind the newest row: rows of one instant reach the
 /// files in two flushes.
 const SETTLING: i64 = 60_000_000;
+
+/// A table whose rows were too few a bucket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sparse {
+    /// In versions.
+    wait: u64,
+    /// The version that it is looked at again.
+    again: u64,
+}
 
 /// What a tier is made from.
 struct Source {
@@ -156,13 +166,14 @@ impl Maintenance {
             drop(held);
             return Ok(Some(handle));
         }
-        let looked = self.sparse.lock().get(name).copied();
+        let sparse = self.sparse.lock().get(name).copied();
         let version = run.source.stored.version;
-        if run.buckets.is_empty() || looked.is_some_and(|looked| version < looked + JUDGED_AGAIN) {
+        if run.buckets.is_empty() || sparse.is_some_and(|sparse| version < sparse.again) {
             return Ok(None);
         }
         if !self.is_dense(run, &schema).await? {
-            self.sparse.lock().insert(name.clone(), version);
+            let wait = sparse.map_or(1, |sparse| (2 * sparse.wait).min(JUDGED_AGAIN));
+            self.sparse.lock().insert(name.clone(), Sparse { wait, again: version + wait });
             return Ok(None);
         }
         let table = self.tables.create_table(&schema).await?;

@@ -9,7 +9,7 @@ use std::fmt::Write;
 /// Lines of a history that a failure shows, where no seed was asked for.
 const SHOWN: usize = 40;
 /// Seeds that a test runs by itself; there are eight such tests, so that they run side by side.
-const SEEDS: u64 = 250;
+const SEEDS: u64 = 125;
 /// Seeds that have found something, until what is drawn changes: docs/decisions/2026-11-24-simulation.md
 /// says what.
 const KEPT: [u64; 4] = [62, 116, 1_000_139, 1_001_267];

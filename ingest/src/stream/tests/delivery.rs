@@ -117,13 +117,13 @@ async fn stored_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_producers_share_one_connection() {
     let server = TestServer::start().await;
-    let channel = dial(&server.url()).unwrap();
+    let link = dial(server.url()).unwrap();
     let layout = layout();
     let streams = (0..300).map(|node| {
-        let (channel, layout) = (channel.clone(), layout.clone());
+        let (link, layout) = (link.clone(), layout.clone());
         tokio::spawn(async move {
             let name = producer(&format!("node-{node}"));
-            let mut client = StreamClient::connect_over(channel, name, options()).await.unwrap();
+            let mut client = StreamClient::connect_over(link, name, options()).await.unwrap();
             let number = client.define(layout.clone()).await.unwrap();
             for second in 0..10 {
                 client.send(vec![(number, tick(&layout, second))]).await.unwrap();

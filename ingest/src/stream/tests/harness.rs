@@ -81,7 +81,11 @@ impl TestServer {
     }
 
     pub(super) async fn raw(&self) -> RawStream {
-        RawStream::open(dial(&self.url()).unwrap()).await.unwrap()
+        RawStream::open(self.channel()).await.unwrap()
+    }
+
+    pub(super) fn channel(&self) -> Channel {
+        dial(self.url()).unwrap().channel().clone()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Bytes that are no message end their own stream with a reason, and nothing else.
 
 use super::harness::*;
-use crate::client::dial;
 use crate::frame::{Hello, acknowledge, define, frame, hello};
 use bytes::Bytes;
 use tonic::Code;
@@ -35,7 +34,7 @@ async fn what_is_no_hello_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_malformed_message_ends_its_stream_alone() {
     let server = TestServer::start().await;
-    let channel = dial(&server.url()).unwrap();
+    let channel = server.channel();
     let layout = layout();
     let good = RawStream::open(channel.clone()).await.unwrap().greeted("good").await;
     good.send(define(0, &layout)).await;
@@ -65,7 +64,7 @@ async fn a_malformed_message_ends_its_stream_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_of_100_megabytes_is_refused_by_its_length() {
     let server = TestServer::start().await;
-    let channel = dial(&server.url()).unwrap();
+    let channel = server.channel();
     let layout = layout();
     let good = RawStream::open(channel.clone()).await.unwrap().greeted("good").await;
     good.send(define(0, &layout)).await;
@@ -83,7 +82,7 @@ async fn another_path_is_not_served() {
     use crate::frame::BytesCodec;
     use tonic::codegen::http::uri::PathAndQuery;
     let server = TestServer::start().await;
-    let mut grpc = tonic::client::Grpc::new(dial(&server.url()).unwrap());
+    let mut grpc = tonic::client::Grpc::new(server.channel());
     grpc.ready().await.unwrap();
     let path = PathAndQuery::from_static("/warpline.v1.Ingest/Other");
     let request = tonic::Request::new(Bytes::new());

@@ -11,11 +11,8 @@
 //! for one message at a time; that of dictionaries, which stay, is apart from what requests share.
 
 mod results;
-mod service;
 #[cfg(test)]
 mod tests;
-
-pub use service::FlightEndpoint;
 
 use super::Server;
 use super::answer::{Failure, in_words};

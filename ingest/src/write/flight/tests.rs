@@ -8,12 +8,10 @@ use crate::write::{WriteLimits, WriteService, write_service};
 use arrow::array::{ArrayRef, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int8Type;
 use arrow::ipc::writer::IpcWriteOptions;
-use arrow_flight::flight_service_client::FlightServiceClient;
 use futures::stream;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
 use tempfile::TempDir;
-use tonic::transport::server::TcpIncoming;
 use warpline_storage::{Storage, StorageOptions, TableSnapshot};
 
 struct Fixture {
@@ -337,41 +335,4 @@ async fn a_stream_ends_with_its_answer() {
     let end = collected(f.service.flight_put().put(gone)).await.1.unwrap();
     assert_eq!(end.message(), format!("the stream broke off: {text}"));
     assert_eq!(f.counts(), [], "nothing was wrong with what came");
-}
-
-/// The service as it is mounted, and a client of it.
-async fn served(f: &Fixture) -> FlightServiceClient<tonic::transport::Channel> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = f.service.flight();
-    let server = tonic::transport::Server::builder().add_service(service);
-    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-    let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await.unwrap();
-    FlightServiceClient::new(channel)
-}
-
-#[tokio::test]
-async fn the_service_writes_and_says_what_it_does_not() {
-    let f = Fixture::new().await;
-    let mut client = served(&f).await;
-    let answer = client.do_put(stream::iter(to("t", &[hosts(&["a"])]))).await.unwrap();
-    let results: Vec<_> = answer.into_inner().collect().await;
-    assert_eq!(results.len(), 1);
-    assert_eq!(f.rows("t"), 1);
-    let actions = client.list_actions(arrow_flight::Empty {}).await.unwrap();
-    assert_eq!(actions.into_inner().collect::<Vec<_>>().await.len(), 0);
-    let get = client.do_get(arrow_flight::Ticket::new("t")).await.unwrap_err();
-    assert_eq!(get.code(), Code::Unimplemented);
-    assert_eq!(
-        get.message(),
-        "DoGet is not served: DoPut writes; ask by SQL over PostgreSQL or HTTP"
-    );
-    // A message that is longer than any may be.
-    let values: ArrayRef = Arc::new(Int64Array::from_iter_values(0..3 << 20));
-    let long = batch(vec![("v", values)]);
-    let mut client = client.max_encoding_message_size(1 << 30);
-    let answer = client.do_put(stream::iter(to("t", &[long]))).await.unwrap();
-    let end = answer.into_inner().next().await.unwrap().unwrap_err();
-    assert_eq!(end.code(), Code::ResourceExhausted);
-    assert!(end.message().contains("16777216 bytes, which is the limit"), "{end}");
 }

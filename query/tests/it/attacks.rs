@@ -1,0 +1,145 @@
+//! What is tried on the surface of SQL, and what comes of it: a clear error, and a server that goes
+//! on. docs/security.md lists it.
+
+use crate::fixture::{FileRows, Row, engine, options, snapshot};
+use arrow::array::RecordBatch;
+use std::time::Duration;
+use warpline_query::{Engine, EngineOptions, QueryErrorKind};
+
+async fn small() -> Engine {
+    let row = |time: i64| Row { node: "n0".into(), gpu: "1".into(), time, ..Row::default() };
+    engine(&[FileRows::monotone(1, (1..=3).map(row).collect())]).await
+}
+
+async fn refused(engine: &Engine, sql: &str) -> (QueryErrorKind, String) {
+    let error = match engine.query(sql).await {
+        Err(error) => error,
+        Ok(answer) => match answer.collect().await {
+            Err(error) => error,
+            Ok(rows) => panic!("answered: {}: {rows:?}", sql.get(..80).unwrap_or(sql)),
+        },
+    };
+    (error.kind(), error.to_string())
+}
+
+async fn still_answers(engine: &Engine) {
+    let rows = engine.query("SELECT count(*) FROM gpu").await.unwrap().collect().await.unwrap();
+    assert_eq!(rows[0].num_rows(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_reaches_no_file_no_network_and_no_setting_of_the_engine() {
+    let engine = small().await;
+    let secret = tempfile::NamedTempFile::with_suffix(".csv").unwrap();
+    std::fs::write(secret.path(), "secret\n4711\n").unwrap();
+    let path = secret.path().display();
+    let out = secret.path().with_extension("parquet");
+    for sql in [
+        format!("SELECT * FROM '{path}'"),
+        format!("SELECT * FROM \"{path}\""),
+        format!("SELECT * FROM \"file://{path}\""),
+        "SELECT * FROM \"../../etc/passwd\"".into(),
+        "SELECT * FROM \"http://127.0.0.1/x.csv\"".into(),
+        format!("SELECT * FROM read_csv('{path}')"),
+        format!("SELECT * FROM read_parquet('{path}')"),
+        format!("SELECT pg_read_file('{path}')"),
+        format!("SELECT lo_import('{path}')"),
+        format!("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '{path}'"),
+        format!("CREATE TABLE t AS SELECT * FROM '{path}'"),
+        format!("COPY (SELECT 1) TO '{}'", out.display()),
+        format!("COPY gpu TO '{}' STORED AS PARQUET", out.display()),
+        format!("COPY gpu FROM '{path}'"),
+        "COPY (SELECT 1) TO PROGRAM 'touch /tmp/x'".into(),
+        format!("INSERT INTO gpu SELECT * FROM '{path}'"),
+        "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'x'".into(),
+        "CREATE VIEW v AS SELECT 1".into(),
+        "DROP TABLE gpu".into(),
+        "DELETE FROM gpu".into(),
+        "UPDATE gpu SET gpu = '2'".into(),
+        "TRUNCATE gpu".into(),
+        "ALTER TABLE gpu ADD COLUMN x int".into(),
+        "SET datafusion.execution.batch_size = 1".into(),
+        "SET datafusion.runtime.memory_limit = '100G'".into(),
+        "LOAD 'x'".into(),
+        "PREPARE p AS DELETE FROM gpu".into(),
+        "EXPLAIN ANALYZE DELETE FROM gpu".into(),
+        "EXPLAIN COPY (SELECT 1) TO '/tmp/x'".into(),
+        "WITH gone AS (DELETE FROM gpu RETURNING *) SELECT * FROM gone".into(),
+        "SELECT 1; DROP TABLE gpu".into(),
+    ] {
+        let (kind, text) = refused(&engine, &sql).await;
+        assert_ne!(kind, QueryErrorKind::Internal, "{sql}: {text}");
+        assert!(!text.contains("4711"), "{sql}: {text}");
+    }
+    assert!(!out.exists());
+    still_answers(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_are_too_deep_or_too_long_are_refused() {
+    let engine = small().await;
+    let many = 3_900;
+    for sql in [
+        format!("SELECT {}", vec!["1"; many].join("+")),
+        format!("SELECT count(*) FROM gpu WHERE {}", vec!["gpu = '1'"; many / 2].join(" OR ")),
+        format!("SELECT {} 1", "- ".repeat(many)),
+        format!("SELECT {} true", "NOT ".repeat(many)),
+        format!("SELECT 1{}", "::text".repeat(many / 2)),
+        vec!["SELECT 1"; 500].join(" UNION ALL "),
+        format!("SELECT count(*) FROM gpu WHERE gpu IN ({})", vec!["'1'"; 50_000].join(",")),
+        format!("SELECT length('{}')", "x".repeat(900_000)),
+        format!("SELECT {}", vec!["1"; 5_000].join(", ")),
+    ] {
+        // Answered or refused, never the end of the server.
+        match engine.query(&sql).await {
+            Ok(answer) => drop(answer.collect().await),
+            Err(error) => assert_ne!(error.kind(), QueryErrorKind::Internal, "{error}"),
+        }
+    }
+    for (sql, kind) in [
+        (format!("SELECT {}", vec!["1"; 4_002].join("+")), QueryErrorKind::TooLarge),
+        (format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000)), QueryErrorKind::Syntax),
+        (
+            format!("{}SELECT 1{}", "SELECT * FROM (".repeat(500), ")".repeat(500)),
+            QueryErrorKind::Syntax,
+        ),
+        ("SELECT \0".into(), QueryErrorKind::Syntax),
+        ("SELECT 'open".into(), QueryErrorKind::Syntax),
+        ("SELECT 1e999999999".into(), QueryErrorKind::Invalid),
+    ] {
+        let (refusal, text) = refused(&engine, &sql).await;
+        assert_eq!(refusal, kind, "{text}");
+        assert!(text.len() < 100_000, "an error repeats the statement");
+    }
+    still_answers(&engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_and_work_without_an_end_are_bounded() {
+    let bounds = EngineOptions {
+        memory_bytes: 64 << 20,
+        statement_bytes: 16 << 20,
+        answer_rows: 100_000,
+        timeout: Duration::from_secs(2),
+        ..options()
+    };
+    let row = |time: i64| Row { node: "n0".into(), gpu: "1".into(), time, ..Row::default() };
+    let files = snapshot(&[FileRows::monotone(1, (1..=3).map(row).collect())]).await;
+    let engine = Engine::over(move || files.clone(), &bounds).unwrap();
+    let (kind, text) = refused(&engine, "SELECT * FROM generate_series(1, 100001)").await;
+    assert_eq!(kind, QueryErrorKind::TooLarge);
+    assert!(text.contains("more than 100000 rows (query.rows)"), "{text}");
+    let few = engine.query("SELECT * FROM generate_series(1, 100000)").await.unwrap();
+    let few = few.collect().await.unwrap();
+    assert_eq!(few.iter().map(RecordBatch::num_rows).sum::<usize>(), 100_000);
+
+    let wide = "SELECT array_length(array_agg(repeat('x', 100) || value), 1) \
+                FROM generate_series(1, 10000000)";
+    let (kind, text) = refused(&engine, wide).await;
+    assert!(matches!(kind, QueryErrorKind::Resources | QueryErrorKind::Timeout), "{text}");
+
+    let endless = "SELECT count(*) FROM generate_series(1, 1000000000000) WHERE value % 7 = 8";
+    let (kind, text) = refused(&engine, endless).await;
+    assert_eq!(kind, QueryErrorKind::Timeout, "{text}");
+    still_answers(&engine).await;
+}
