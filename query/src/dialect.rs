@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! a LIKE 'x/_' ESCAPE '/'            a LIKE 'x\_'
+//! ARRAY(SELECT a FROM t)             (SELECT array_agg(a) FROM t), which is NULL where that is empty
 //! WHERE pg_table_is_visible(c.oid)   c.relnamespace IN (the catalog and the usual schema)
 //! quote_ident(table_schema) IN ('')  IN (the usual schema): what the parser makes of Grafana's way to
 //!                                    ask for the search path
@@ -9,8 +10,8 @@
 
 use crate::catalog::SCHEMA;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SetExpr, Statement, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr,
+    Statement, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -48,8 +49,34 @@ impl VisitorMut for Patterns {
         {
             path.value = Value::SingleQuotedString(SCHEMA.to_owned());
         }
+        if let Some(query) = array_of_query(expr) {
+            *expr = Expr::Subquery(query);
+        }
         ControlFlow::Continue(())
     }
+}
+
+/// The query whose one row is the array. What it is correlated by stays at its own level, where
+/// DataFusion follows it.
+fn array_of_query(expr: &Expr) -> Option<Box<Query>> {
+    let Expr::Function(call) = expr else { return None };
+    let FunctionArguments::Subquery(query) = &call.args else { return None };
+    let SetExpr::Select(select) = &*query.body else { return None };
+    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
+        &select.projection[..]
+    else {
+        return None;
+    };
+    if !call.name.to_string().eq_ignore_ascii_case("array") || select.distinct.is_some() {
+        return None;
+    }
+    let order = query.order_by.as_ref().map(|order| format!(" {order}")).unwrap_or_default();
+    let item = parsed(&format!("array_agg({item}{order})"))?;
+    let (mut query, mut select) = (query.clone(), select.clone());
+    select.projection = vec![SelectItem::UnnamedExpr(item)];
+    query.order_by = None;
+    *query.body = SetExpr::Select(select);
+    Some(query)
 }
 
 fn one_character(value: &ValueWithSpan) -> Option<char> {
@@ -147,6 +174,10 @@ mod tests {
             (
                 "SELECT 1 WHERE quote_ident(table_schema) IN ('')",
                 "SELECT 1 WHERE quote_ident(table_schema) IN ('public')",
+            ),
+            (
+                "SELECT array(SELECT a FROM t WHERE t.b = u.b ORDER BY c) FROM u",
+                "SELECT (SELECT array_agg(a ORDER BY c) FROM t WHERE t.b = u.b) FROM u",
             ),
             ("SELECT a LIKE b ESCAPE '/'", "SELECT a LIKE b ESCAPE '/'"),
             ("SELECT f(t.oid) FROM t WHERE a LIKE 'b'", "SELECT f(t.oid) FROM t WHERE a LIKE 'b'"),

@@ -8,6 +8,7 @@ use crate::error::{QueryError, QueryErrorKind};
 use crate::parameters::parameter_types;
 use crate::settings::SessionSettings;
 use crate::statement::parse_one;
+use crate::types::to_sql;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::root_as_message;
@@ -104,8 +105,11 @@ impl FlightSql {
 
     async fn rows(&self, handle: Handle) -> Got {
         let answer = self.run(handle).await?;
-        let schema = Arc::clone(answer.schema());
-        Ok(stream_of(schema, answer.map_err(|error| FlightError::Tonic(Box::new(error.into())))))
+        let schema = sent(answer.schema());
+        let shown = Arc::clone(&schema);
+        let batches = answer.map(move |batch| Ok(to_sql(&batch?, &shown)?));
+        let failed = |error: QueryError| FlightError::Tonic(Box::new(error.into()));
+        Ok(stream_of(schema, batches.map_err(failed)))
     }
 
     /// Hands what a client writes on, as a stream into that table.
@@ -148,13 +152,15 @@ impl From<QueryError> for Status {
     }
 }
 
-/// Columns as they are sent: tags as plain text.
+/// Columns as they are sent: tags as plain text, and any of them possibly NULL. What a statement is
+/// planned as before its parameters are bound may tell more or less than what it is run as.
 pub(super) fn sent(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Dictionary(_, values) => {
-            Field::clone(field).with_data_type(DataType::clone(values)).into()
-        }
-        _ => Arc::clone(field),
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Dictionary(_, values) => values,
+            data_type => data_type,
+        };
+        Field::new(field.name(), data_type.clone(), true)
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -22,6 +22,17 @@ pub(super) struct Connection {
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
 }
 
+#[derive(Debug)]
+struct InTransaction {
+    /// What `ROLLBACK` goes back to.
+    before: SessionSettings,
+    /// The same with what was set for good since: what `COMMIT` goes back to where something was set
+    /// for the transaction alone.
+    lasting: SessionSettings,
+    /// Names of what was.
+    local: Vec<String>,
+}
+
 /// How far a client has come to be let in.
 #[derive(Debug, Default)]
 enum Login {
@@ -36,10 +47,7 @@ struct Settings {
     now: SessionSettings,
     /// What `RESET` goes back to.
     at_start: SessionSettings,
-    /// What `ROLLBACK` goes back to, in a transaction.
-    before: Option<SessionSettings>,
-    /// Set for the transaction alone.
-    local: Vec<String>,
+    transaction: Option<InTransaction>,
 }
 
 impl Connection {
@@ -96,15 +104,21 @@ impl Connection {
         local: bool,
     ) -> Result<Shown, QueryError> {
         let mut settings = self.settings.lock();
-        let Settings { now, at_start, before, local: locals } = &mut *settings;
-        let shown = match value {
-            Some(value) => now.change(name, value),
-            None => now.reset(name, at_start),
+        let Settings { now, at_start, transaction } = &mut *settings;
+        let set = |settings: &mut SessionSettings| match value {
+            Some(value) => settings.change(name, value),
+            None => settings.reset(name, at_start),
         };
-        if local && before.is_some() {
-            locals.push(name.to_owned());
+        let shown = set(now)?;
+        if let Some(transaction) = transaction {
+            transaction.local.retain(|other| !other.eq_ignore_ascii_case(name));
+            if local {
+                transaction.local.push(name.to_owned());
+            } else {
+                set(&mut transaction.lasting)?;
+            }
         }
-        shown
+        Ok(shown)
     }
 
     /// All as it was at the start.
@@ -116,7 +130,8 @@ impl Connection {
 
     pub(super) fn begin_transaction(&self) {
         let mut settings = self.settings.lock();
-        settings.before = Some(settings.now.clone());
+        let (before, lasting) = (settings.now.clone(), settings.now.clone());
+        settings.transaction = Some(InTransaction { before, lasting, local: Vec::new() });
     }
 
     /// What was set for the transaction alone is undone, and all where it was rolled back; cursors
@@ -124,10 +139,10 @@ impl Connection {
     pub(super) fn end_transaction(&self, committed: bool) -> Vec<Shown> {
         self.cursors.lock().retain(|_, cursor| cursor.holds());
         let mut settings = self.settings.lock();
-        let locals = std::mem::take(&mut settings.local);
-        let Some(before) = settings.before.take() else { return Vec::new() };
+        let Some(ended) = settings.transaction.take() else { return Vec::new() };
+        let InTransaction { before, lasting, local } = ended;
         if committed {
-            let undone = locals.iter().filter_map(|name| settings.now.reset(name, &before).ok());
+            let undone = local.iter().filter_map(|name| settings.now.reset(name, &lasting).ok());
             return undone.collect();
         }
         if settings.now == before {

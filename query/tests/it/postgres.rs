@@ -178,6 +178,9 @@ async fn what_is_set_for_a_transaction_goes_with_it() {
     text(&client, "BEGIN; SET LOCAL timezone = 'Asia/Tokyo'; SET work_mem = '1MB'").await;
     assert_eq!(text(&client, zone).await, [["Asia/Tokyo"]]);
     assert_eq!(text(&client, "COMMIT; SHOW timezone; SHOW work_mem").await, [["UTC"], ["1MB"]]);
+    let mixed = "BEGIN; SET LOCAL my.a = '1'; SET my.a = '2'; SET my.b = '1'; SET LOCAL my.b = '2'; \
+                 SHOW my.b; COMMIT; SHOW my.a; SHOW my.b; RESET my.a; RESET my.b";
+    assert_eq!(text(&client, mixed).await, [["2"], ["2"], ["1"]]);
     text(&client, "BEGIN; SET timezone = 'Asia/Tokyo'; SET my.own = 'x'; ROLLBACK").await;
     assert_eq!(text(&client, zone).await, [["UTC"]]);
     assert_eq!(refused(&client, "SHOW my.own").await.0, SqlState::UNDEFINED_OBJECT);
