@@ -20,7 +20,7 @@ Start here:
 Each command explains itself: warpline help serve";
 
 /// Statements are read, and their trees dropped, by recursion.
-const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 64 << 20;
 
 /// How long what nobody waits for may go on at the end.
 const STRAGGLERS: Duration = Duration::from_secs(5);

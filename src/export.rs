@@ -14,8 +14,10 @@ use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::ValueEnum;
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 use warpline_ingest::Remote;
 use warpline_storage::ParquetExport;
 
@@ -79,10 +81,18 @@ pub async fn run(options: ExportOptions) -> Result<(), Failure> {
         return Err(format!("{shown} is there: choose another name, or give --replace").into());
     }
     let remote = options.remote.remote()?;
-    let unfinished = Unfinished::beside(&options.file);
+    let unwritable =
+        |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", options.file.display());
+    let unfinished = unfinished(&options.file).map_err(|error| unwritable(&error))?;
     let total = options.rows(&remote).await?;
-    let rows = write(&remote, &options.statement(), total, format, &unfinished.0).await?;
-    std::fs::rename(&unfinished.0, &options.file)?;
+    let file = unfinished.reopen()?;
+    let rows = write(&remote, &options.statement(), total, format, file).await?;
+    let named = if options.replace {
+        unfinished.persist(&options.file)
+    } else {
+        unfinished.persist_noclobber(&options.file)
+    };
+    named.map_err(|error| unwritable(&error))?;
     let bytes = std::fs::metadata(&options.file)?.len();
     println!("{rows} rows, {bytes} bytes in {}", options.file.display());
     Ok(())
@@ -129,21 +139,13 @@ impl ExportOptions {
     }
 }
 
-/// A file that is removed unless it gets its name.
-struct Unfinished(PathBuf);
-
-impl Unfinished {
-    fn beside(file: &Path) -> Self {
-        let mut name = file.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        Self(file.with_file_name(name))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
+/// A file without its name, removed unless it gets it.
+fn unfinished(file: &Path) -> std::io::Result<NamedTempFile> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".warpline-export-").permissions(Permissions::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 async fn write(
@@ -151,7 +153,7 @@ async fn write(
     statement: &str,
     total: Option<u64>,
     format: FileFormat,
-    path: &Path,
+    file: File,
 ) -> Result<u64, Failure> {
     let mut response = sql::ask(remote, statement, sql::Format::Table).await?;
     let bar = match total {
@@ -159,15 +161,15 @@ async fn write(
         None => progress::some("exporting"),
     };
     let mut decoder = StreamDecoder::new();
-    let mut writer = None;
+    let (mut file, mut writer) = (Some(file), None);
     while let Some(chunk) = response.chunk().await? {
         let mut chunk = Buffer::from(chunk);
         while !chunk.is_empty() {
             let batch = decoder.decode(&mut chunk)?;
-            if writer.is_none()
-                && let Some(schema) = decoder.schema()
+            if let Some(schema) = decoder.schema()
+                && let Some(file) = file.take()
             {
-                writer = Some(Writer::create(format, path, &schema)?);
+                writer = Some(Writer::new(format, file, &schema)?);
             }
             if let (Some(batch), Some(writer)) = (batch, &mut writer) {
                 writer.write(&batch)?;
@@ -190,9 +192,7 @@ enum Writer {
 }
 
 impl Writer {
-    fn create(format: FileFormat, path: &Path, schema: &SchemaRef) -> Result<Self, Failure> {
-        let file = File::create(path)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    fn new(format: FileFormat, file: File, schema: &SchemaRef) -> Result<Self, Failure> {
         Ok(match format {
             FileFormat::Parquet => Self::Parquet(ParquetExport::create(file, schema.clone())?),
             FileFormat::Csv => {
@@ -217,7 +217,10 @@ impl Writer {
         match self {
             Self::Parquet(writer) => writer.finish()?,
             Self::Csv(writer) => writer.into_inner().sync_all()?,
-            Self::Arrow(mut writer) => writer.finish()?,
+            Self::Arrow(mut writer) => {
+                writer.finish()?;
+                writer.into_inner()?.sync_all()?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The server that a command talks to: where it is, the token it wants, and whom TLS trusts.
 //!
 //! Promises: a token comes from a file or from the environment, never from the command line, which
-//! everybody on the machine can read.
+//! everybody on the machine can read, and leaves the machine by TLS alone.
 
 use crate::Failure;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,13 @@ impl RemoteOptions {
     /// What producers connect by.
     pub fn remote(&self) -> Result<Remote, Failure> {
         let authority = self.ca.as_deref().map(read).transpose()?;
-        Ok(Remote { url: self.server.clone(), token: self.token()?, authority })
+        let token = self.token()?;
+        if token.is_some() && self.server.scheme() == "http" && !is_loopback(&self.server) {
+            let text =
+                "a token is not sent in the clear to another machine: write https:// in --server";
+            return Err(text.into());
+        }
+        Ok(Remote { url: self.server.clone(), token, authority })
     }
 
     fn token(&self) -> Result<Option<String>, Failure> {
@@ -102,6 +108,10 @@ mod tests {
         let remote = options.remote().unwrap();
         assert_eq!(remote.token.as_deref(), Some("wlt_abc"));
         assert!(!format!("{remote:?}").contains("wlt_abc"));
+        options.server = Url::parse("http://node.example:1").unwrap();
+        assert!(options.remote().unwrap_err().to_string().contains("https://"));
+        options.server = Url::parse("https://node.example:1").unwrap();
+        assert!(options.remote().is_ok());
         options.token_file = Some("/nowhere/token".into());
         assert!(options.remote().unwrap_err().to_string().contains("/nowhere/token"));
     }

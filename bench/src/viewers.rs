@@ -1,8 +1,9 @@
 //! `viewers`: dashboards that many people watch while a fleet streams in.
 //!
-//! The fleet streams in real time twice for as long: alone, and with viewers who each refresh a
-//! dashboard of twenty panels. What a panel takes, what the small things beside it take, and what
-//! the acknowledgements of the fleet notice of it.
+//! The fleet streams in real time twice for as long: first alone, then with viewers who each refresh
+//! a dashboard of twenty panels, while one more asks small things. What a panel takes, what those
+//! take, and what the acknowledgements of the fleet notice of it; that the store has grown by the
+//! second time is in it too.
 
 use crate::Failure;
 use crate::http::Connection;
@@ -64,6 +65,8 @@ struct Stretch {
 struct Times {
     milliseconds: Vec<f64>,
     unanswered: usize,
+    /// Refreshes that were due while the one before was not over.
+    skipped: usize,
 }
 
 impl Times {
@@ -77,6 +80,7 @@ impl Times {
     fn add(&mut self, other: Self) {
         self.milliseconds.extend(other.milliseconds);
         self.unanswered += other.unanswered;
+        self.skipped += other.skipped;
     }
 
     fn at(&mut self, share: f64) -> Option<f64> {
@@ -142,9 +146,16 @@ pub(crate) fn run(options: &ViewersOptions) -> Result<Report, Failure> {
         Ok(Stretch { sent, server_cores })
     };
     let alone = stream(&mut |_| {})?;
-    let mut watched = Times::default();
-    let beside = stream(&mut |until| watched = watch(server.address(), options, until))?;
-    let small = SMALL.map(|(what, sql)| (what, ask_alone(server.address(), sql)));
+    let (mut watched, mut small) =
+        (Times::default(), SMALL.map(|(what, _)| (what, Times::default())));
+    let beside = stream(&mut |until| {
+        let address = server.address();
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| SMALL.map(|(what, sql)| (what, ask_small(address, sql))));
+            watched = watch(address, options, until);
+            small = asked.join().expect("it ends");
+        });
+    })?;
     let title =
         format!("{} viewers of 20 panels every {} s ({machine})", options.viewers, options.refresh);
     let figures = json!({
@@ -182,7 +193,11 @@ fn watch(server: SocketAddr, options: &ViewersOptions, until: Instant) -> Times 
             for panel in &panels {
                 times.see(ask(server, &mut connection, panel));
             }
-            next = (next + refresh).max(Instant::now());
+            next += refresh;
+            while next < Instant::now() {
+                next += refresh;
+                times.skipped += 1;
+            }
         }
         times
     };
@@ -208,7 +223,7 @@ fn ask(server: SocketAddr, connection: &mut Option<Connection>, sql: &str) -> Op
     (status == OK).then(|| begun.elapsed().as_secs_f64() * 1e3)
 }
 
-fn ask_alone(server: SocketAddr, sql: &str) -> Times {
+fn ask_small(server: SocketAddr, sql: &str) -> Times {
     let (mut times, mut connection) = (Times::default(), None);
     for _ in 0..SMALL_TIMES {
         if sql == SMALL[0].1 {
@@ -234,13 +249,14 @@ fn summary(title: String, alone: &Stretch, beside: &Stretch, panels: &mut Times)
     let none = || "-".to_owned();
     row("panels answered", none(), panels.milliseconds.len().to_string());
     row("panels not answered", none(), panels.unanswered.to_string());
+    row("refreshes skipped", none(), panels.skipped.to_string());
     row("panel p50 ms", none(), known(panels.at(0.5)));
     row("panel p99 ms", none(), known(panels.at(0.99)));
     table
 }
 
 fn of_small(small: [(&'static str, Times); SMALL.len()]) -> Table {
-    let title = format!("Small things, one after the other, {SMALL_TIMES} times each");
+    let title = format!("Small things beside it, {SMALL_TIMES} times each");
     let mut table = Table::new(title, &["asked", "p50 ms", "p99 ms", "not answered"]);
     for (what, mut times) in small {
         let (p50, p99) = (known(times.at(0.5)), known(times.at(0.99)));

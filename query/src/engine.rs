@@ -42,7 +42,7 @@ type Schemas = Vec<(&'static str, Arc<dyn SchemaProvider>)>;
 
 /// Statements are planned by recursion over trees that are as deep as they have operators. Memory
 /// of it that is not used is not taken.
-const STACK_BYTES: usize = 64 << 20;
+const STACK_BYTES: usize = 128 << 20;
 
 /// What queries may take from the machine.
 #[derive(Clone, Debug)]

@@ -14,17 +14,25 @@ use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use warpline_storage::Snapshot;
 
-/// Operators that are signs, and those that are words.
-const SIGNS: &[u8] = b"+-*/%|&#<>=~^:[";
-const OPERATORS: [&str; 8] = ["and", "or", "not", "union", "intersect", "except", "join", "is"];
-/// A statement with more of them is refused.
-const MAX_OPERATORS: usize = 4_000;
+/// A longer statement is refused.
+const MAX_BYTES: usize = 1 << 20;
+/// And one of more words and signs, literals and commas not counted.
+const MAX_WORDS: usize = 4_000;
+/// And one of more signs of arithmetic: a column is named by all of its expression, at each of them.
+const MAX_SIGNS: usize = 1_000;
+const SIGNS: [Token; 6] =
+    [Token::Plus, Token::Minus, Token::Mul, Token::Div, Token::Mod, Token::StringConcat];
+/// And one that reads more relations.
+const MAX_RELATIONS: u64 = 500;
 
 /// Reads a text that must hold exactly one statement.
 pub(crate) fn parse_one(
@@ -55,30 +63,101 @@ pub(crate) fn parse(
             QueryError::new(QueryErrorKind::Syntax, error.to_string())
         }
     })?;
+    statements.iter().try_for_each(check_relations)?;
     statements.iter_mut().for_each(dialect::rewrite);
     Ok(statements)
 }
 
-/// Operators in a row become a tree as deep as they are many, which is walked by recursion. What
-/// stands between quotes is none.
+/// What a text is refused for before it is read: operators and brackets in a row become a tree as
+/// deep as they are many, which is walked by recursion. Literals and commas do not.
 fn check_length(sql: &str) -> Result<(), QueryError> {
-    let is_word = |word: &&str| OPERATORS.iter().any(|own| word.eq_ignore_ascii_case(own));
-    let many: usize = sql
-        .split('\'')
-        .step_by(2)
-        .map(|text| {
-            let signs = text.bytes().filter(|byte| SIGNS.contains(byte)).count();
-            signs + text.split(|c: char| !c.is_ascii_alphabetic()).filter(is_word).count()
-        })
-        .sum();
-    if many <= MAX_OPERATORS {
+    if sql.len() > MAX_BYTES {
+        return Err(too_large(format!("a statement has at most {MAX_BYTES} bytes")));
+    }
+    // What is no sequence of words is the parser's to tell.
+    let words = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    let counts = |word: &&Token| {
+        !matches!(
+            word,
+            Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_)
+        )
+    };
+    let many = words.iter().filter(counts).count();
+    let signs = words.iter().filter(|word| SIGNS.contains(word)).count();
+    if signs > MAX_SIGNS {
+        let text =
+            format!("a statement has at most {MAX_SIGNS} signs of arithmetic, this one {signs}");
+        return Err(too_large(text));
+    }
+    if many <= MAX_WORDS {
         return Ok(());
     }
-    let text = format!(
-        "a statement has at most {MAX_OPERATORS} operators, and this one has {many}: join a list of \
-         VALUES, or write IN (...)"
-    );
-    Err(QueryError::new(QueryErrorKind::TooLarge, text))
+    Err(too_large(format!(
+        "a statement has at most {MAX_WORDS} words and signs besides literals and commas, and this \
+         one has {many}: write IN (...), or join a list of VALUES"
+    )))
+}
+
+/// What would be planned of a statement: each relation as often as it is read, those of a WITH
+/// query wherever it is named.
+fn check_relations(statement: &ast::Statement) -> Result<(), QueryError> {
+    let mut counted = Relations::default();
+    let _: ControlFlow<()> = statement.visit(&mut counted);
+    if counted.most <= MAX_RELATIONS {
+        return Ok(());
+    }
+    Err(too_large(format!(
+        "a statement reads at most {MAX_RELATIONS} relations, those of WITH wherever it is named"
+    )))
+}
+
+fn too_large(text: String) -> QueryError {
+    QueryError::new(QueryErrorKind::TooLarge, text)
+}
+
+#[derive(Default)]
+struct Relations {
+    /// Of the queries that are being visited, outer ones first.
+    open: Vec<u64>,
+    /// WITH queries that are to be visited, by where they are, and what is known of those that were.
+    named: HashMap<*const ast::Query, String>,
+    known: HashMap<String, u64>,
+    most: u64,
+}
+
+impl Visitor for Relations {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        for with in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let name = with.alias.name.value.to_ascii_lowercase();
+            self.named.insert(std::ptr::from_ref(&*with.query), name);
+        }
+        self.open.push(0);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        let own = self.open.pop().unwrap_or_default().max(1);
+        self.most = self.most.max(own);
+        match (self.named.remove(&std::ptr::from_ref(query)), self.open.last_mut()) {
+            (Some(name), _) => {
+                self.known.entry(name).and_modify(|known| *known = own.max(*known)).or_insert(own);
+            }
+            (None, Some(outer)) => *outer = outer.saturating_add(own),
+            (None, None) => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ast::ObjectName) -> ControlFlow<()> {
+        let name = relation.to_string().trim_matches('"').to_ascii_lowercase();
+        let reads = self.known.get(&name).copied().unwrap_or(1);
+        if let Some(open) = self.open.last_mut() {
+            *open = open.saturating_add(reads);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// Whether the text begins like a statement that would change something. Used where it cannot be
@@ -261,17 +340,38 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::sql::sqlparser::parser::Parser;
 
     #[test]
-    fn operators_are_counted_outside_of_quotes() {
+    fn words_are_counted_and_literals_are_not() {
+        let kind = |sql: &str| check_length(sql).map_err(|error| error.kind());
         let chain = |operator: &str, many: usize| vec!["1"; many + 1].join(operator);
-        for operator in ["+", " or ", " AND ", "-"] {
-            assert!(check_length(&chain(operator, MAX_OPERATORS)).is_ok());
-            let error = check_length(&chain(operator, MAX_OPERATORS + 1)).unwrap_err();
-            assert_eq!(error.kind(), QueryErrorKind::TooLarge);
+        for operator in ["+", " or ", " IN ", "-", "::a"] {
+            assert_eq!(kind(&chain(operator, MAX_SIGNS)), Ok(()));
+            let quoted = format!("SELECT 1 AS \"'\" /* ' */, {}", chain(operator, MAX_WORDS + 1));
+            assert_eq!(kind(&quoted), Err(QueryErrorKind::TooLarge), "{operator}");
         }
-        assert!(check_length(&format!("SELECT '{}'", "-".repeat(MAX_OPERATORS + 1))).is_ok());
-        assert!(check_length(&chain(", ", MAX_OPERATORS + 1)).is_ok());
+        assert_eq!(kind(&format!("SELECT '{}'", "-".repeat(MAX_WORDS + 1))), Ok(()));
+        assert_eq!(kind(&chain(", ", 10 * MAX_WORDS)), Ok(()));
+        assert_eq!(kind(&"x".repeat(MAX_BYTES + 1)), Err(QueryErrorKind::TooLarge));
+    }
+
+    #[test]
+    fn relations_are_counted_as_often_as_they_are_read() {
+        let most = |sql: &str| {
+            let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+            let mut counted = Relations::default();
+            let _: ControlFlow<()> = statement.visit(&mut counted);
+            counted.most
+        };
+        assert_eq!(most("SELECT 1"), 1);
+        assert_eq!(most("SELECT * FROM a, b JOIN c ON true WHERE x IN (SELECT y FROM d)"), 4);
+        let twice =
+            "WITH a AS (SELECT 1 FROM t, u), b AS (SELECT 1 FROM a x, a y) SELECT 1 FROM b, A";
+        assert_eq!(most(twice), 6);
+        let inner =
+            "SELECT * FROM (WITH a AS (SELECT 1), b AS (SELECT 1 FROM a, a) SELECT * FROM b, b) c";
+        assert_eq!(most(inner), 4);
     }
 
     #[test]

@@ -16,7 +16,7 @@ Examples:
   warpline token remove grafana
 
 The first token locks a server that is started after it was made: from then on nobody reads or
-writes without one. A token that is taken back lets nobody in; connections that stand stay until
+writes without one, the last one's end included. A token that is taken back lets nobody in; connections that stand stay until
 they end.";
 
 /// Make, list and take back the tokens that a server asks for.
@@ -60,6 +60,7 @@ pub fn run(options: TokenOptions) -> Result<(), Failure> {
     match options.action {
         Action::Add { name, role, tenant, server } => {
             let path = server.configuration()?.server.tokens_file();
+            let _lock = TokenFile::lock(&path)?;
             let mut file = TokenFile::read(&path)?;
             if tenant.is_some() {
                 eprintln!("the tenant is kept with the token; this version does not enforce it");
@@ -78,6 +79,7 @@ pub fn run(options: TokenOptions) -> Result<(), Failure> {
         }
         Action::Remove { name, server } => {
             let path = server.configuration()?.server.tokens_file();
+            let _lock = TokenFile::lock(&path)?;
             let mut file = TokenFile::read(&path)?;
             file.remove(&name)?;
             file.write(&path)?;

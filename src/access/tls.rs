@@ -1,7 +1,7 @@
 //! Certificate and key of a server, and the handshakes of its connections.
 //!
 //! Promises: files that do not fit are an error at the start; later a certificate that cannot be
-//! used is told and the old one stays. A client that does not finish its handshake holds nobody up.
+//! used is told and the old one stays. A client that does not finish its handshake is let go after a while.
 
 use super::AccessError;
 use futures::Stream;
@@ -62,14 +62,13 @@ impl Certificate {
             return;
         }
         let read = read(&self.paths);
-        let mut current = self.current.write();
-        current.changed = changed;
         match read {
             Ok(key) => {
-                current.key = Arc::new(key);
+                *self.current.write() = Current { changed, key: Arc::new(key) };
                 tracing::info!("a new certificate is used for new connections");
             }
-            Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+            // It is looked at again: who may read a file changes without its time.
+            Err(error) => tracing::warn!(%error, "the certificate stays as it was"),
         }
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -144,6 +144,16 @@ impl TokenFile {
         }
     }
 
+    /// Keeps others from changing the file until it is dropped.
+    pub(super) fn lock(path: &Path) -> Result<File, TokenError> {
+        let lock = || {
+            fs::create_dir_all(folder_of(path))?;
+            let lock = File::create(path.with_extension("lock"))?;
+            lock.lock().map(|()| lock)
+        };
+        lock().map_err(|source| TokenError::File { verb: "lock", path: path.into(), source })
+    }
+
     pub(super) fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -194,8 +204,7 @@ impl TokenFile {
     }
 
     fn replace(path: &Path, text: &str) -> io::Result<()> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         fs::create_dir_all(folder)?;
         let new = path.with_extension("new");
         // What a run that was broken off has left may be readable by others.
@@ -205,6 +214,9 @@ impl TokenFile {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
+        // A server of another user reads it still when root has changed it.
+        let owner = fs::metadata(path).or_else(|_| fs::metadata(folder))?;
+        let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
         file.sync_all()?;
         fs::rename(&new, path)?;
         File::open(folder)?.sync_all()
@@ -221,17 +233,18 @@ pub(super) struct Tokens {
 #[derive(Debug)]
 struct Known {
     changed: Option<SystemTime>,
+    /// Whether it was told that the file cannot be read any more.
+    unreadable: bool,
     by_hash: HashMap<String, Arc<Entry>>,
     by_name: HashMap<String, Arc<Entry>>,
 }
 
 impl Tokens {
-    /// The tokens of a file, if it has any.
+    /// The tokens of a file, where there is one: without any left it lets nobody in.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, TokenError> {
         let changed = changed(path);
         let known = Known::of(TokenFile::read(path)?, changed);
-        let some = !known.by_name.is_empty();
-        Ok(some.then(|| Self { path: path.into(), known: RwLock::new(known) }))
+        Ok(changed.map(|_| Self { path: path.into(), known: RwLock::new(known) }))
     }
 
     /// Takes up what has changed in the file.
@@ -243,8 +256,14 @@ impl Tokens {
         match TokenFile::read(&self.path) {
             Ok(file) => *self.known.write() = Known::of(file, changed),
             Err(error) => {
-                tracing::error!(%error, "tokens stay as they were");
-                self.known.write().changed = changed;
+                let mut known = self.known.write();
+                if !std::mem::replace(&mut known.unreadable, true) {
+                    tracing::error!(%error, "tokens stay as they were");
+                }
+                // Who may read a file changes without its time.
+                if matches!(error, TokenError::Content { .. }) {
+                    known.changed = changed;
+                }
             }
         }
     }
@@ -265,8 +284,18 @@ impl Known {
         let by = |key: fn(&Entry) -> &String| {
             entries.iter().map(|entry| (key(entry).clone(), entry.clone())).collect()
         };
-        Self { changed, by_hash: by(|entry| &entry.sha256), by_name: by(|entry| &entry.name) }
+        Self {
+            changed,
+            unreadable: false,
+            by_hash: by(|entry| &entry.sha256),
+            by_name: by(|entry| &entry.name),
+        }
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
@@ -309,6 +338,11 @@ mod tests {
         for wrong in ["", "wlt_", &token[1..], &format!("{token} ")] {
             assert!(tokens.holder(wrong).is_none(), "{wrong:?}");
         }
+
+        let file = TokenFile { version: VERSION, entries: Vec::new() };
+        let none = folder.path().join("none.toml");
+        file.write(&none).unwrap();
+        assert!(Tokens::open(&none).unwrap().unwrap().named("grafana").is_none());
 
         let mut file = TokenFile::read(&path).unwrap();
         file.remove("grafana").unwrap();

@@ -19,6 +19,7 @@ mod offline_live;
 mod recipes;
 mod recording;
 mod server;
+mod table;
 mod torture;
 mod torture_agent;
 mod torture_disk;

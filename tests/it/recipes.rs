@@ -6,8 +6,10 @@ use crate::clients::{check, python};
 use crate::server::{BINARY, Server};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use url::Url;
+
+const FLUSHED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Rows from here on are behind the end of every rollup.
 const LATE: &str = "2024-06-02T01:09:30Z";
@@ -39,7 +41,9 @@ async fn feed(server: &Server) {
 }
 
 async fn flushed(server: &Server) {
+    let asked = Instant::now();
     while server.metric("warpline_buffer_bytes").await > 0 {
+        assert!(asked.elapsed() < FLUSHED_WITHIN, "rows stay in the buffer:\n{}", server.said());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -3,6 +3,7 @@
 use super::handle::{Handle, Seal};
 use super::{FlightWrites, listing};
 use crate::answer::{Answer, Planning};
+use crate::catalog::{CATALOG, SCHEMA};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::parameters::parameter_types;
@@ -515,6 +516,11 @@ fn check_ingest(asked: &CommandStatementIngest, exists: bool) -> Result<(), Stat
         if_not_exist: TableNotExistOption::Create as i32,
         if_exists: TableExistsOption::Append as i32,
     });
+    let ours = |given: &Option<String>, own| given.as_deref().is_none_or(|name| name == own);
+    if !ours(&asked.catalog, CATALOG) || !ours(&asked.schema, SCHEMA) {
+        let text = format!("rows go into tables of {CATALOG}.{SCHEMA} alone");
+        return Err(Status::invalid_argument(text));
+    }
     if asked.temporary || asked.transaction_id.is_some() {
         return Err(Status::unimplemented("there are no temporary tables and no transactions"));
     }

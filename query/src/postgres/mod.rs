@@ -1,6 +1,7 @@
 //! The PostgreSQL wire: simple and extended protocol over the engine.
 //!
 //! ```text
+//! conversation  bytes into messages, and how long
 //! startup       who is let in, and what it sets from the start      scram    by which password
 //! session       statements, prepared and not      command     those about the connection itself
 //! connection    what belongs to one connection    cursor      queries fetched some rows at a time
@@ -12,6 +13,7 @@
 
 mod command;
 mod connection;
+mod conversation;
 mod copy;
 mod cursor;
 mod respond;
@@ -23,11 +25,9 @@ pub use scram::PasswordVerifier;
 
 use crate::access::PostgresAccess;
 use crate::engine::Engine;
-use datafusion_postgres::pgwire::api::auth::StartupHandler;
-use datafusion_postgres::pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
-use datafusion_postgres::pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use datafusion_postgres::pgwire::api::{ConnectionManager, PgWireServerHandlers};
-use datafusion_postgres::pgwire::tokio::process_socket;
+use conversation::converse;
+use datafusion_postgres::pgwire::api::ConnectionManager;
+use datafusion_postgres::pgwire::api::cancel::DefaultCancelHandler;
 use session::Session;
 use startup::Startup;
 use std::io;
@@ -54,7 +54,7 @@ pub async fn serve_postgres(
                 Ok((socket, peer)) => {
                     let (handlers, tls) = (Arc::clone(&handlers), access.tls.clone());
                     connections.spawn(async move {
-                        if let Err(error) = process_socket(socket, tls, handlers).await {
+                        if let Err(error) = converse(socket, tls, &handlers).await {
                             tracing::debug!(%peer, %error, "a PostgreSQL connection ended");
                         }
                     });
@@ -82,23 +82,5 @@ impl Handlers {
             startup: Arc::new(Startup::new(Arc::clone(&connections), access)),
             cancel: Arc::new(DefaultCancelHandler::new(connections)),
         }
-    }
-}
-
-impl PgWireServerHandlers for Handlers {
-    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
-        Arc::clone(&self.session)
-    }
-
-    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
-        Arc::clone(&self.session)
-    }
-
-    fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        Arc::clone(&self.startup)
-    }
-
-    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
-        Arc::clone(&self.cancel)
     }
 }

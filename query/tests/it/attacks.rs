@@ -78,26 +78,53 @@ async fn sql_reaches_no_file_no_network_and_no_setting_of_the_engine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_that_are_too_deep_or_too_long_are_refused() {
     let engine = small().await;
+    // As deep as may be: answered, or refused for what it says, and never the end of the server.
     let many = 3_900;
-    for sql in [
-        format!("SELECT {}", vec!["1"; many].join("+")),
-        format!("SELECT count(*) FROM gpu WHERE {}", vec!["gpu = '1'"; many / 2].join(" OR ")),
-        format!("SELECT {} 1", "- ".repeat(many)),
-        format!("SELECT {} true", "NOT ".repeat(many)),
-        format!("SELECT 1{}", "::text".repeat(many / 2)),
-        vec!["SELECT 1"; 500].join(" UNION ALL "),
-        format!("SELECT count(*) FROM gpu WHERE gpu IN ({})", vec!["'1'"; 50_000].join(",")),
-        format!("SELECT length('{}')", "x".repeat(900_000)),
-        format!("SELECT {}", vec!["1"; 5_000].join(", ")),
+    for (sql, answered) in [
+        (format!("SELECT {}", vec!["1"; 1_000].join("+")), true),
+        (
+            format!("SELECT count(*) FROM gpu WHERE {}", vec!["gpu = '1'"; many / 3].join(" OR ")),
+            true,
+        ),
+        (format!("SELECT {} 1", "- ".repeat(1_000)), false),
+        (format!("SELECT {} true", "NOT ".repeat(many)), false),
+        (format!("SELECT 1{}", "::text".repeat(many / 2)), true),
+        (format!("SELECT 1{}", " NOTNULL".repeat(many)), true),
+        (format!("SELECT 1{}", " IN (1)".repeat(many / 3)), false),
+        (format!("SELECT 'a'{}", " LIKE 'a'".repeat(many)), false),
+        (format!("SELECT now(){}", " AT TIME ZONE 'UTC'".repeat(many / 3)), false),
+        (vec!["SELECT 1"; 400].join(" UNION ALL "), true),
+        (
+            format!("SELECT count(*) FROM gpu WHERE gpu IN ({})", vec!["'1'"; 50_000].join(",")),
+            true,
+        ),
+        (format!("SELECT length('{}')", "x".repeat(900_000)), true),
+        (format!("SELECT {}", vec!["1"; 3_000].join(", ")), false),
     ] {
-        // Answered or refused, never the end of the server.
-        match engine.query(&sql).await {
-            Ok(answer) => drop(answer.collect().await),
-            Err(error) => assert_ne!(error.kind(), QueryErrorKind::Internal, "{error}"),
+        let shown = sql.get(..40).unwrap_or(&sql).to_owned();
+        let end = match engine.query(&sql).await {
+            Ok(answer) => answer.collect().await.map(drop),
+            Err(error) => Err(error),
+        };
+        match end {
+            Ok(()) => {}
+            Err(error) => {
+                assert!(!answered, "{shown}: {error}");
+                assert_ne!(error.kind(), QueryErrorKind::Internal, "{shown}: {error}");
+            }
         }
     }
+    let doubled = |levels: usize| {
+        let one = |level: usize| format!("a{level} AS (SELECT x.v FROM a{0} x, a{0} y)", level - 1);
+        let all: Vec<String> = (1..=levels).map(one).collect();
+        format!("WITH a0 AS (SELECT 1 AS v), {} SELECT count(*) FROM a{levels}", all.join(", "))
+    };
     for (sql, kind) in [
-        (format!("SELECT {}", vec!["1"; 4_002].join("+")), QueryErrorKind::TooLarge),
+        (format!("SELECT {}", vec!["1"; 1_002].join("+")), QueryErrorKind::TooLarge),
+        (format!("SELECT 1 AS \"'\", {}", vec!["1"; 400_000].join("+")), QueryErrorKind::TooLarge),
+        (format!("SELECT /* ' */ 1{}", " IN(1)".repeat(100_000)), QueryErrorKind::TooLarge),
+        (doubled(9), QueryErrorKind::TooLarge),
+        (doubled(40), QueryErrorKind::TooLarge),
         (format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000)), QueryErrorKind::Syntax),
         (
             format!("{}SELECT 1{}", "SELECT * FROM (".repeat(500), ")".repeat(500)),

@@ -67,6 +67,34 @@ async fn answer(port: u16, sent: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// Whether the server has ended a connection: then writing to it fails before long.
+async fn is_over(socket: &mut TcpStream) -> bool {
+    for _ in 0..100 {
+        if socket.write_all(&[0; 64]).await.is_err() {
+            return true;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_is_over() {
+    let port = server().await;
+    let gigabyte = [&b"p"[..], &0x3fff_fff0_u32.to_be_bytes(), b"SCRAM-SHA-256\0"].concat();
+    for sent in [gigabyte, message(b'Q', b"SELECT 1\0"), message(b'd', b"x")] {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        socket.write_all(&[startup(), sent].concat()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+        assert!(has(&answer, "FATAL"), "{answer:?}");
+        assert!(is_over(&mut socket).await, "it reads on");
+    }
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    socket.write_all(&[&0x3fff_fff0_u32.to_be_bytes()[..], &[0, 3, 0, 0]].concat()).await.unwrap();
+    assert!(is_over(&mut socket).await, "it waits for a gigabyte");
+}
+
 fn has(answer: &[u8], text: &str) -> bool {
     answer.windows(text.len()).any(|window| window == text.as_bytes())
 }
