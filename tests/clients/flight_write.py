@@ -121,10 +121,10 @@ def nameless():
 
 # A stream that names no table, one without a time, one message that is too long.
 one = many.slice(0, 1)
-expect(pa.ArrowInvalid, "type PATH with one element", nameless)
+expect(pa.ArrowInvalid, "DecodeError", nameless)  # a command that is none of Flight SQL's
 expect(pa.ArrowInvalid, 'no column "time"', lambda: put("a", one.drop(["time"])))
 long = pa.table({"time": pa.array([now] * (3 << 20)), "v": pa.array(range(3 << 20))})
 expect(pa.ArrowException, "16777216 bytes, which is the limit", lambda: put("a", long))
-assert list(client.list_actions()) == []
-expect(pa.ArrowNotImplementedError, "DoGet is not served", lambda: client.do_get(flight.Ticket(b"")))
+assert "CreatePreparedStatement" in [action.type for action in client.list_actions()]
+expect(pa.ArrowNotImplementedError, "do_get", lambda: client.do_get(flight.Ticket(b"")))
 print("written")
