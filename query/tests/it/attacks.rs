@@ -132,7 +132,6 @@ async fn statements_that_are_too_deep_or_too_long_are_refused() {
         ),
         ("SELECT \0".into(), QueryErrorKind::Syntax),
         ("SELECT 'open".into(), QueryErrorKind::Syntax),
-        ("SELECT 1e999999999".into(), QueryErrorKind::Invalid),
     ] {
         let (refusal, text) = refused(&engine, &sql).await;
         assert_eq!(refusal, kind, "{text}");
