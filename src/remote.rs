@@ -53,13 +53,6 @@ impl RemoteOptions {
     }
 }
 
-/// A server without a token or an authority of its own.
-impl From<Url> for RemoteOptions {
-    fn from(server: Url) -> Self {
-        Self { server, token_file: None, ca: None }
-    }
-}
-
 /// A client of its HTTP endpoints. Proxies are for the network: they cannot reach this machine's
 /// own servers.
 pub(crate) fn http_client(remote: &Remote) -> reqwest::Result<reqwest::Client> {
@@ -79,7 +72,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()).into())
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -103,8 +96,9 @@ mod tests {
     fn a_token_comes_from_a_file_without_its_line_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "wlt_abc\n").unwrap();
-        let mut options = RemoteOptions::from(Url::parse("http://localhost:1").unwrap());
-        options.token_file = Some(file.path().to_owned());
+        let server = Url::parse("http://localhost:1").unwrap();
+        let token_file = Some(file.path().to_owned());
+        let mut options = RemoteOptions { server, token_file, ca: None };
         let remote = options.remote().unwrap();
         assert_eq!(remote.token.as_deref(), Some("wlt_abc"));
         assert!(!format!("{remote:?}").contains("wlt_abc"));

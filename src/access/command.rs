@@ -16,8 +16,8 @@ Examples:
   warpline token remove grafana
 
 The first token locks a server that is started after it was made: from then on nobody reads or
-writes without one, the last one's end included. A token that is taken back lets nobody in; connections that stand stay until
-they end.";
+writes without one, nor when the last one was removed. A token that is taken back lets nobody in;
+connections that stand stay until they end.";
 
 /// Make, list and take back the tokens that a server asks for.
 #[derive(Clone, Debug, clap::Args)]

@@ -4,6 +4,7 @@
 //! or as the password of `Basic`, whatever the user.
 
 use super::tokens::{Role, Tokens};
+use crate::remote;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
@@ -13,9 +14,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::net::IpAddr;
 use std::sync::Arc;
 use tonic::Status;
+use url::Url;
 
 /// What a route asks of who comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +106,8 @@ fn is_from_here(asked: &Uri, headers: &HeaderMap) -> bool {
 }
 
 fn is_loopback(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<Authority>() else { return false };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    let url = Url::parse(&format!("http://{authority}"));
+    url.is_ok_and(|url| remote::is_loopback(&url))
 }
 
 fn token(headers: &HeaderMap) -> Option<String> {
@@ -136,11 +135,8 @@ impl Refusal {
                 format!("{what}: send it as `Authorization: Bearer TOKEN`, or as Basic's password")
             }
             Self::Forbidden(need, name) => {
-                let (verb, role) = match need {
-                    Need::Write => ("write", "write"),
-                    Need::Read | Need::Either => ("read", "read"),
-                };
-                format!("the token {name:?} may not {verb}: use one of role {role} or admin")
+                let role = if *need == Need::Write { "write" } else { "read" };
+                format!("the token {name:?} may not {role}: use one of role {role} or admin")
             }
         };
         let content = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);

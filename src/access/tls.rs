@@ -43,6 +43,8 @@ pub struct Certificate {
 struct Current {
     changed: Changed,
     key: Arc<CertifiedKey>,
+    /// Whether it was told that what lies there now cannot be used.
+    told: bool,
 }
 
 type Changed = (Option<SystemTime>, Option<SystemTime>);
@@ -52,7 +54,7 @@ impl Certificate {
         let paths = (certificate.to_owned(), key.to_owned());
         let changed = changed(&paths);
         let key = Arc::new(read(&paths)?);
-        Ok(Self { paths, current: RwLock::new(Current { changed, key }) })
+        Ok(Self { paths, current: RwLock::new(Current { changed, key, told: false }) })
     }
 
     /// Takes up what has changed in the files: certificates are renewed while a server runs.
@@ -64,11 +66,15 @@ impl Certificate {
         let read = read(&self.paths);
         match read {
             Ok(key) => {
-                *self.current.write() = Current { changed, key: Arc::new(key) };
+                *self.current.write() = Current { changed, key: Arc::new(key), told: false };
                 tracing::info!("a new certificate is used for new connections");
             }
             // It is looked at again: who may read a file changes without its time.
-            Err(error) => tracing::warn!(%error, "the certificate stays as it was"),
+            Err(error) => {
+                if !std::mem::replace(&mut self.current.write().told, true) {
+                    tracing::error!(%error, "the certificate stays as it was");
+                }
+            }
         }
     }
 

@@ -55,7 +55,11 @@ pub(super) async fn converse(
         let goes_on = match message {
             Ok(None | Some(PgWireFrontendMessage::Terminate(_))) => false,
             Ok(Some(message)) => answer(&mut socket, message, handlers).await?,
-            Err(error) => refuse(&mut socket, error, false).await?,
+            // Where the next message would begin is not known any more.
+            Err(error) => {
+                refuse(&mut socket, error, false).await?;
+                false
+            }
         };
         if !goes_on {
             return Ok(());
