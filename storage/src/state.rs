@@ -176,9 +176,9 @@ impl State {
         if let Some((known, _)) = self.layouts.get_key_value(&layout) {
             return known.clone();
         }
-        let layout = Arc::new(layout);
         let before = self.tables[table].series_count();
-        let entry = self.tables[table].admit(schema, layout.clone());
+        let entry = self.tables[table].admit(schema, layout);
+        let layout = entry.layout.clone();
         self.series += self.tables[table].series_count() - before;
         let home = Home { table, entry };
         self.addresses.insert(address(&layout), home.clone());

@@ -43,9 +43,16 @@ pub(crate) struct Buffered {
     pub(crate) entry: Arc<LayoutEntry>,
 }
 
-/// What it costs to keep a block: its bytes and what describes them.
+/// What a batch's record in the log has beside its blocks: a block stays in memory with its group.
+const RECORD_HEAD: usize = 64;
+/// The allocator's sizes are a quarter of a power of two apart: of a group's buffer, an eighth is
+/// not used, on average.
+const UNUSED: usize = 8;
+
+/// What it costs to keep a block: its bytes in the group's buffer and what describes them.
 pub(crate) fn memory_of(block: &Block) -> usize {
-    size_of::<Buffered>() + block.bytes().len() + block.index_bytes()
+    let in_group = RECORD_HEAD + block.bytes().len();
+    size_of::<Buffered>() + in_group + in_group / UNUSED + block.index_bytes()
 }
 
 /// Blocks that lie together, with the times they span.

@@ -30,11 +30,18 @@ pub struct Series {
 /// The shape of a producer's blocks. Immutable; checked when made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
+    names: Arc<Names>,
+    series: Vec<Series>,
+}
+
+/// What layouts of one exporter have in common: all but their series. A fleet's layouts share it,
+/// since it is most of what a layout of few series takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Names {
     table: Arc<str>,
     identity_tags: Vec<Arc<str>>,
     attribute_tags: Vec<Arc<str>>,
     columns: Vec<Column>,
-    series: Vec<Series>,
     /// `offsets[c]` is the width of all columns before `c`; the last entry is a row's width.
     offsets: Vec<usize>,
 }
@@ -83,38 +90,56 @@ impl Layout {
             check_series(one, identity_tags.len(), attribute_tags.len())?;
         }
         let offsets = offsets(&columns);
-        Ok(Self { table, identity_tags, attribute_tags, columns, series, offsets })
+        let names = Names { table, identity_tags, attribute_tags, columns, offsets };
+        Ok(Self { names: names.into(), series })
     }
 
     /// The same series under a table's own names and types, which are known to be good, without
     /// the attributes that are `None`.
     pub(super) fn recast(&self, attributes: &[Option<Arc<str>>], columns: Vec<Column>) -> Self {
-        assert_eq!(attributes.len(), self.attribute_tags.len());
-        let mut recast = self.clone();
-        recast.attribute_tags = attributes.iter().flatten().cloned().collect();
-        for series in &mut recast.series {
+        assert_eq!(attributes.len(), self.attribute_tags().len());
+        let mut series = self.series.clone();
+        for one in &mut series {
             let mut kept = attributes.iter().map(Option::is_some);
-            series.attributes.retain(|_| kept.next() == Some(true));
+            one.attributes.retain(|_| kept.next() == Some(true));
         }
-        recast.offsets = offsets(&columns);
-        recast.columns = columns;
-        recast
+        let names = Names {
+            table: self.table().clone(),
+            identity_tags: self.identity_tags().to_vec(),
+            attribute_tags: attributes.iter().flatten().cloned().collect(),
+            offsets: offsets(&columns),
+            columns,
+        };
+        Self { names: names.into(), series }
+    }
+
+    pub(crate) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// The same layout over `names` where they are its own.
+    #[must_use]
+    pub(crate) fn sharing(mut self, names: &Arc<Names>) -> Self {
+        if self.names == *names {
+            self.names = names.clone();
+        }
+        self
     }
 
     pub fn table(&self) -> &Arc<str> {
-        &self.table
+        &self.names.table
     }
 
     pub fn identity_tags(&self) -> &[Arc<str>] {
-        &self.identity_tags
+        &self.names.identity_tags
     }
 
     pub fn attribute_tags(&self) -> &[Arc<str>] {
-        &self.attribute_tags
+        &self.names.attribute_tags
     }
 
     pub fn columns(&self) -> &[Column] {
-        &self.columns
+        &self.names.columns
     }
 
     pub fn series(&self) -> &[Series] {
@@ -123,12 +148,12 @@ impl Layout {
 
     /// Bytes of one row over all columns, validity not counted.
     pub fn row_width(&self) -> usize {
-        self.offsets[self.columns.len()]
+        self.names.offsets[self.columns().len()]
     }
 
     /// Bytes of one row in the columns before `column`.
     pub fn width_before(&self, column: usize) -> usize {
-        self.offsets[column]
+        self.names.offsets[column]
     }
 }
 

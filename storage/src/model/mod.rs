@@ -21,6 +21,7 @@ pub use block::{Block, BlockError, MAX_BLOCK_ROWS};
 pub use builder::BlockBuilder;
 pub(crate) use field_type::MAX_DIGITS;
 pub use field_type::{FieldType, Value, ValueRefusal};
+pub(crate) use layout::Names;
 pub use layout::{Column, Layout, LayoutError, MAX_NAME_BYTES, MAX_TAG_BYTES, Series};
 pub(crate) use schema::tag_type;
 pub use schema::{Field, SchemaConflict, TableSchema};

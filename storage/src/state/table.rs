@@ -3,7 +3,7 @@
 use super::rolled::Rolled;
 use crate::buffer::{Budget, BufferSlice, Buffered, Generation, LayoutEntry, Newest, Reservation};
 use crate::latest::StoredLatest;
-use crate::model::{Identity, Layout, Position, SeriesId, TableSchema, Timestamp};
+use crate::model::{Identity, Layout, Names, Position, SeriesId, TableSchema, Timestamp};
 use crate::rules::times_of_others;
 use crate::snapshot::{DataFile, TableSnapshot, TimeRange, store_url};
 use crate::table::{Table, Tables};
@@ -58,6 +58,8 @@ pub(crate) struct TableState {
     stored_latest: Arc<StoredLatest>,
     series: HashMap<Identity, SeriesId>,
     layouts: u32,
+    /// Those of the newest layout: mostly the next one's as well.
+    names: Option<Arc<Names>>,
     /// The newest time of each series, buffered rows included.
     latest: Newest,
     sealed: Option<Generation>,
@@ -89,6 +91,7 @@ impl TableState {
             stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
             layouts: 0,
+            names: None,
             active: Generation::new(Arc::new(latest.clone()), budget),
             latest,
             sealed: None,
@@ -138,12 +141,13 @@ impl TableState {
     }
 
     /// Takes a layout that `schema`, which succeeds the table's, already holds.
-    pub(crate) fn admit(
-        &mut self,
-        schema: Arc<TableSchema>,
-        layout: Arc<Layout>,
-    ) -> Arc<LayoutEntry> {
+    pub(crate) fn admit(&mut self, schema: Arc<TableSchema>, layout: Layout) -> Arc<LayoutEntry> {
         self.schema = schema;
+        let layout = match &self.names {
+            Some(names) => Arc::new(layout.sharing(names)),
+            None => Arc::new(layout),
+        };
+        self.names = Some(layout.names().clone());
         let mut series = Vec::with_capacity(layout.series().len());
         for one in layout.series() {
             let next = self.series.len() as SeriesId;

@@ -102,11 +102,7 @@ impl Choice {
             }
             Self::Bytes(dictionary) => bytes(&dictionary.indices(values, u16::to_le_bytes), page),
             Self::Runs(dictionary) => {
-                let indices = dictionary.indices(values, u64::from);
-                let most = indices.iter().max().copied().unwrap_or_default();
-                let width = (u64::BITS - most.leading_zeros()).max(1) as usize;
-                page.push(width as u8);
-                hybrid(&indices, width, page);
+                runs(&dictionary.indices(values, u64::from), page);
             }
         }
     }
@@ -306,7 +302,14 @@ fn bytes<const WIDTH: usize>(indices: &[[u8; WIDTH]], page: &mut Vec<u8>) {
     page.resize(end, 0);
 }
 
-/// Indices as runs where one comes often, else packed.
+/// Indices of a dictionary as runs where one comes often, else in as few bits as they need.
+pub(super) fn runs(indices: &[u64], page: &mut Vec<u8>) {
+    let most = indices.iter().max().copied().unwrap_or_default();
+    let width = (u64::BITS - most.leading_zeros()).max(1) as usize;
+    page.push(width as u8);
+    hybrid(indices, width, page);
+}
+
 fn hybrid(indices: &[u64], width: usize, page: &mut Vec<u8>) {
     let mut from = 0_usize;
     let mut at = 0_usize;

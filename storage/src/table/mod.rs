@@ -14,17 +14,20 @@
 //! ```
 //! docs/formats/table.md says what lies in the log and the files.
 
+mod bounds;
 mod chunk;
 mod delta;
 mod encodings;
 mod files;
 mod handle;
 mod log;
+mod pages;
 mod parquet;
 mod reader;
 mod schema;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -11,18 +11,14 @@ use crate::error::{ErrorKind, StorageError};
 use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::TimeRange;
 use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_writer::{
-    ArrowRowGroupWriterFactory, ArrowWriterOptions, compute_leaves,
-};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::arrow::ArrowSchemaConverter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
 
 /// As small as costs nothing: memory grows with it.
 pub(crate) const ROW_GROUP_ROWS: usize = 1 << 17;
@@ -31,9 +27,6 @@ pub(crate) const ROW_GROUP_ROWS: usize = 1 << 17;
 pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Small pages: a query for one series, and a merge, read little else.
 pub(super) const PAGE_ROWS: usize = 8_192;
-/// For time and tags.
-const KEYS_ZSTD: i32 = 3;
-const TAG_DICTIONARY_BYTES: usize = 4 << 20;
 
 /// The file, and what was seen of its rows; `None` where there are none.
 ///
@@ -51,7 +44,7 @@ pub(super) fn encode(
         let what = format!("rows of table {} cannot be encoded", schema.table);
         StorageError::because(ErrorKind::Internal, what, error)
     };
-    let mut file = Growing::new(schema, columns.clone(), effort).map_err(broken)?;
+    let mut file = Growing::new(schema, &columns, effort).map_err(broken)?;
     let group_rows = group_rows(&columns);
     let mut seen = Seen::new(schema);
     let mut group = Vec::new();
@@ -95,56 +88,36 @@ fn group_rows(columns: &SchemaRef) -> usize {
     (ROW_GROUP_BYTES / row_bytes(columns) / PAGE_ROWS * PAGE_ROWS).clamp(PAGE_ROWS, ROW_GROUP_ROWS)
 }
 
-/// A file under way. Time and tags go through arrow-rs, which keeps their statistics; fields are
-/// encoded here.
+/// A file under way.
 struct Growing {
-    columns: SchemaRef,
     writer: SerializedFileWriter<Vec<u8>>,
-    factory: ArrowRowGroupWriterFactory,
-    fields: ChunkEncoder,
-    groups: usize,
+    encoder: ChunkEncoder,
 }
 
 impl Growing {
-    fn new(schema: &TableSchema, columns: SchemaRef, effort: Effort) -> Result<Self, ParquetError> {
-        let zstd = Compression::ZSTD(ZstdLevel::try_new(KEYS_ZSTD)?);
-        let options = ArrowWriterOptions::new()
-            .with_skip_arrow_metadata(true)
-            .with_properties(properties(schema, &columns, zstd));
-        let writer = ArrowWriter::try_new_with_options(Vec::new(), columns.clone(), options)?;
-        let (writer, factory) = writer.into_serialized_writer()?;
-        let fields = ChunkEncoder::new(effort)?;
-        Ok(Self { columns, writer, factory, fields, groups: 0 })
+    fn new(
+        schema: &TableSchema,
+        columns: &SchemaRef,
+        effort: Effort,
+    ) -> Result<Self, ParquetError> {
+        let root = ArrowSchemaConverter::new().convert(columns)?.root_schema_ptr();
+        let properties = Arc::new(properties(schema));
+        let writer = SerializedFileWriter::new(Vec::new(), root, properties)?;
+        Ok(Self { writer, encoder: ChunkEncoder::new(effort)? })
     }
 
     fn row_group(&mut self, rows: &[RecordBatch]) -> Result<(), ParquetError> {
-        let writers = self.factory.create_column_writers(self.groups)?;
-        self.groups += 1;
-        let parquet = self.writer.schema_descr().columns().to_vec();
+        let columns = self.writer.schema_descr().columns().to_vec();
         let mut group = self.writer.next_row_group()?;
-        for (index, (field, mut writer)) in self.columns.fields().iter().zip(writers).enumerate() {
-            let arrays = rows.iter().map(|batch| batch.column(index));
-            if is_key(field.data_type()) {
-                for array in arrays {
-                    for leaf in compute_leaves(field, array)? {
-                        writer.write(&leaf)?;
-                    }
-                }
-                writer.close()?.append_to_row_group(&mut group)?;
-            } else {
-                let arrays: Vec<&dyn Array> = arrays.map(|array| &**array).collect();
-                let (bytes, close) = self.fields.encode(index, &parquet[index], &arrays)?;
-                group.append_column(&bytes, close)?;
-            }
+        for (number, column) in columns.iter().enumerate() {
+            let arrays: Vec<&dyn Array> =
+                rows.iter().map(|batch| &**batch.column(number)).collect();
+            let (bytes, close) = self.encoder.encode(number, column, &arrays)?;
+            group.append_column(&bytes, close)?;
         }
         group.close()?;
         Ok(())
     }
-}
-
-/// Whether a column says what a row is about: time or a tag.
-fn is_key(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Dictionary(..) | DataType::Timestamp(..))
 }
 
 /// A file may lack columns of the table; those it has must be the table's.
@@ -160,35 +133,17 @@ fn check_columns(schema: &TableSchema, file: &SchemaRef) -> Result<(), StorageEr
     Err(StorageError::internal(format!("rows of table {} come as {file:?}", schema.table)))
 }
 
-fn properties(schema: &TableSchema, columns: &SchemaRef, zstd: Compression) -> WriterProperties {
+fn properties(schema: &TableSchema) -> WriterProperties {
     let identity = 1..=schema.identity.len() as i32;
     let order = identity.chain([0]).map(|column| SortingColumn {
         column_idx: column,
         descending: false,
         nulls_first: false,
     });
-    let builder = WriterProperties::builder()
+    WriterProperties::builder()
         .set_created_by(concat!("warpline version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(zstd)
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
         .set_sorting_columns(Some(order.collect()))
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None);
-    let keys = columns.fields().iter().filter(|field| is_key(field.data_type()));
-    let builder = keys.fold(builder, |builder, field| {
-        let path = ColumnPath::new(vec![field.name().clone()]);
-        let builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
-        match field.data_type() {
-            DataType::Timestamp(..) => {
-                builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
-            }
-            _ => builder
-                .set_column_dictionary_enabled(path.clone(), true)
-                .set_column_dictionary_page_size_limit(path, TAG_DICTIONARY_BYTES),
-        }
-    });
-    builder.build()
+        .build()
 }
 
 /// What has gone into the file so far.
