@@ -17,6 +17,7 @@ use crate::state::State;
 use crate::table::Tables;
 use crate::writer::Command;
 use parking_lot::Mutex;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot, watch};
@@ -56,7 +57,7 @@ struct Shared {
     commands: Mutex<Option<mpsc::Sender<Command>>>,
     flusher: AsyncMutex<Flusher>,
     maintenance: Arc<Maintenance>,
-    /// Wakes the background flush.
+    /// Lets the background flush look whether it is due.
     flush_wanted: Arc<Notify>,
     /// Why the store stopped taking rows, once it has.
     failure: Arc<OnceLock<StorageError>>,
@@ -124,8 +125,8 @@ impl Storage {
         let memory = if let Some(memory) = self.shared.budget.try_reserve(bytes) {
             memory
         } else {
-            self.shared.flush_wanted.notify_one();
-            let room = self.shared.budget.reserve(bytes).await;
+            let wanted = || self.shared.flush_wanted.notify_one();
+            let room = self.shared.budget.reserve(bytes, wanted).await;
             room.ok_or_else(|| self.shared.stopped())?
         };
         self.shared.send(Command::Append { batch, memory, came }).await?;
@@ -307,16 +308,28 @@ impl Shared {
         }
     }
 
-    /// Waits until memory or time asks for a flush. Memory that a flush did not give back (a slow
-    /// query holds it, or rows came meanwhile) asks again soon.
+    /// Waits until memory or time asks for a flush. What was asked while another one ran counts no
+    /// more once that has given memory back: a flush costs by the series as well as by the row.
+    /// Memory that it did not give back (a slow query holds it) asks again soon.
     async fn flush_due(&self) {
-        let spent = self.budget.used() >= self.options.flush_bytes;
-        let wait = if spent { Duration::from_millis(50) } else { self.options.flush_interval };
-        tokio::select! {
-            biased;
-            () = machine::sleep(wait) => {}
-            () = self.flush_wanted.notified() => {}
+        if self.is_flush_due() {
+            return machine::sleep(Duration::from_millis(50)).await;
         }
+        let latest = machine::sleep(self.options.flush_interval);
+        tokio::pin!(latest);
+        while !self.is_flush_due() {
+            tokio::select! {
+                biased;
+                () = &mut latest => return,
+                () = self.flush_wanted.notified() => {}
+            }
+        }
+    }
+
+    fn is_flush_due(&self) -> bool {
+        self.budget.used() >= self.options.flush_bytes
+            || self.budget.is_wanted()
+            || self.counters.log_full.load(Relaxed)
     }
 }
 

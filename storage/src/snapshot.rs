@@ -3,7 +3,7 @@
 //! A snapshot never changes. A row that was acknowledged before it was taken is in it exactly
 //! once: either in a file or in the buffer, because both are published in one step.
 
-use crate::buffer::BufferSlice;
+use crate::buffer::{BufferSlice, TagValues};
 use crate::error::StorageError;
 use crate::latest::{Latest, StoredLatest};
 use crate::model::{TableSchema, Timestamp};
@@ -137,14 +137,18 @@ impl TableSnapshot {
         }
     }
 
-    /// For each identity the row of the greatest time, with the last write of each attribute and
-    /// field within that key.
+    /// For each identity with these tags the row of the greatest time, with the last write of each
+    /// attribute and field within that key.
     ///
     /// It comes from memory, except that the first call after files came that this process has
     /// not written reads the keys of all of them.
-    pub async fn latest(&self) -> Result<Latest, StorageError> {
+    pub async fn latest(&self, tags: &[TagValues]) -> Result<Latest, StorageError> {
         let stored = self.stored_latest.rows(&self.store).await?;
-        Ok(Latest::over(self.schema.clone(), stored, self.buffer.latest()))
+        let (schema, buffered) = (self.schema.clone(), self.buffer.latest());
+        Ok(match tags {
+            [] => Latest::over(schema, stored, buffered),
+            _ => Latest::chosen(schema, stored, buffered, tags),
+        })
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) use chunks::{Chunk, ChunkFile, ChunkOpener, Chunks, chunk};
 pub(crate) use cuts::{Cuts, within};
 pub(crate) use footers::Footers;
 pub use provider::TableView;
-pub(crate) use prune::can_hold;
+pub(crate) use prune::{can_hold, tags_of};
 pub use resolve::ResolveExec;
 pub(crate) use runs::TagRuns;
 pub(crate) use sources::{FilePiece, Sources, unqualified};

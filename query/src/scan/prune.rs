@@ -52,7 +52,7 @@ fn text(expr: &Expr) -> Option<Arc<str>> {
 }
 
 /// What filters demand of the identity, whose tags are these.
-pub(super) fn tags_of(identity: &[Arc<str>], filters: &[Expr]) -> Vec<TagValues> {
+pub(crate) fn tags_of(identity: &[Arc<str>], filters: &[Expr]) -> Vec<TagValues> {
     let of = |Wanted { column, values }| {
         let place = identity.iter().position(|tag| **tag == *column)?;
         Some(TagValues::new(place, values))

@@ -15,13 +15,17 @@ use warpline_storage::model::{Batch, Block, BlockBuilder, Column, Layout, Produc
 use warpline_storage::{Storage, StorageOptions};
 
 /// Statements over the last rows, which stand for `{}`.
-const STATEMENTS: [&str; 5] = [
+const STATEMENTS: [&str; 8] = [
     "SELECT * FROM {} l ORDER BY node, gpu",
     "SELECT power, node, gpu, time FROM {} l ORDER BY node, gpu",
     "SELECT node, gpu, util, model FROM {} l WHERE util > 0 OR model = 'H000' ORDER BY node, gpu",
     "SELECT count(*), count(temp), sum(power), avg(active) FROM {} l",
     "SELECT count(*) FROM gpu JOIN {} l ON l.node = gpu.node AND l.gpu = gpu.gpu \
      WHERE gpu.time > l.time",
+    "SELECT * FROM {} l WHERE node = 'n1' ORDER BY node, gpu",
+    "SELECT gpu, power FROM {} l WHERE node IN ('n0', 'n1', 'nowhere') AND gpu = '1' AND util >= 0 \
+     ORDER BY node, gpu",
+    "SELECT max(time), count(*) FROM {} l WHERE node = 'n1' AND node = 'n0'",
 ];
 const DISTINCT: &str = "(SELECT DISTINCT ON (node, gpu) * FROM gpu ORDER BY node, gpu, time DESC)";
 

@@ -9,6 +9,8 @@ use tokio::sync::Notify;
 pub(crate) struct Budget {
     limit: usize,
     used: AtomicUsize,
+    /// How many wait for room.
+    waiting: AtomicUsize,
     closed: AtomicBool,
     room: Notify,
 }
@@ -22,17 +24,28 @@ pub(crate) struct Reservation {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        let (used, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(Self { limit, used, closed, room: Notify::new() })
+        let (used, waiting, closed, room) = Default::default();
+        Arc::new(Self { limit, used, waiting, closed, room })
     }
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Waits until `bytes` fit; `None` once closed. More than the whole limit is let through once
-    /// nothing else is held, so that no batch can wait for ever.
-    pub(crate) async fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation> {
+    /// Whether somebody waits for room.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until `bytes` fit, having told so by `wanted`; `None` once closed. More than the whole
+    /// limit is let through once nothing else is held, so that no batch can wait for ever.
+    pub(crate) async fn reserve(
+        self: &Arc<Self>,
+        bytes: usize,
+        wanted: impl FnOnce(),
+    ) -> Option<Reservation> {
+        let _waiting = Waiting::among(&self.waiting);
+        wanted();
         loop {
             let room = self.room.notified();
             if self.closed.load(Ordering::Acquire) {
@@ -63,6 +76,22 @@ impl Budget {
     pub(crate) fn force(self: &Arc<Self>, bytes: usize) -> Reservation {
         self.used.fetch_add(bytes, Ordering::AcqRel);
         Reservation { budget: Arc::clone(self), bytes }
+    }
+}
+
+/// Somebody who waits, until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(all: &'a AtomicUsize) -> Self {
+        all.fetch_add(1, Ordering::AcqRel);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -181,10 +181,6 @@ impl Keep {
     }
 }
 
-fn has_all(tags: &[TagValues], identity: &[Arc<str>]) -> bool {
-    tags.iter().all(|tag| tag.has(identity))
-}
-
 /// Whether layouts have a series with some tags. A fleet has tens of thousands of layouts and very
 /// many more blocks: each layout is looked at once.
 struct Layouts<'a> {
@@ -196,7 +192,7 @@ struct Layouts<'a> {
 impl Layouts<'_> {
     fn any(&mut self, entry: &LayoutEntry) -> bool {
         let mut series = entry.layout.series().iter();
-        let mut any = || series.any(|series| has_all(self.tags, &series.identity));
+        let mut any = || series.any(|series| TagValues::all_hold(self.tags, &series.identity));
         self.tags.is_empty() || *self.known.entry(entry.number).or_insert_with(&mut any)
     }
 }
@@ -245,7 +241,7 @@ fn series_by_identity(groups: &[Group], tags: &[TagValues]) -> Vec<(u32, u32)> {
         .flat_map(|group| {
             groups[group as usize].entry.by_identity.iter().map(move |series| (group, *series))
         })
-        .filter(|(group, series)| has_all(tags, identity(*group, *series)))
+        .filter(|(group, series)| TagValues::all_hold(tags, identity(*group, *series)))
         .collect();
     all.sort_by(|a, b| identity(a.0, a.1).cmp(identity(b.0, b.1)));
     all

@@ -32,8 +32,9 @@ impl TagValues {
         &self.values
     }
 
-    pub(super) fn has(&self, identity: &[Arc<str>]) -> bool {
-        self.values.binary_search(&identity[self.place]).is_ok()
+    /// Whether an identity has one of the values of each of these tags.
+    pub(crate) fn all_hold(tags: &[Self], identity: &[Arc<str>]) -> bool {
+        tags.iter().all(|tag| tag.values.binary_search(&identity[tag.place]).is_ok())
     }
 }
 

@@ -271,6 +271,25 @@ async fn an_append_that_waits_for_memory_learns_that_the_store_has_closed() {
     drop(held);
 }
 
+/// Appends ask for a flush until the one under way gives memory back: those wishes are met then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_flush_has_covered_does_not_ask_for_another() {
+    let dir = TempDir::new().unwrap();
+    let small = StorageOptions { flush_bytes: 4_096, ..options(dir.path()) };
+    let storage = Storage::open(small).await.unwrap();
+    let shared = storage.shared.clone();
+    let mut flusher = shared.flusher.lock().await;
+    send(&storage, "gpu", 1..=100).await;
+    let soon = || tokio::time::timeout(Duration::from_millis(200), shared.flush_due());
+    soon().await.expect("memory asks");
+    flusher.flush().await.unwrap();
+    soon().await.expect_err("nothing asks any more");
+    send(&storage, "gpu", 101..=200).await;
+    soon().await.expect("memory asks again");
+    drop(flusher);
+    storage.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layout_without_fields_is_refused() {
     let dir = TempDir::new().unwrap();
@@ -442,7 +461,7 @@ async fn a_tag_that_clashes_with_a_field_is_left_out_and_told() {
 /// (gpu, second, temp) of the newest rows.
 async fn latest(storage: &Storage, table: &str) -> Vec<(String, i64, i16)> {
     let snapshot = storage.snapshot();
-    let latest = snapshot.table(table).unwrap().latest().await.unwrap();
+    let latest = snapshot.table(table).unwrap().latest(&[]).await.unwrap();
     let mut rows = Vec::new();
     for batch in latest.batches(vec![2, 0, 3]) {
         let gpus = batch.column(0).as_dictionary::<Int32Type>();

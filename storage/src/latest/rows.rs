@@ -1,7 +1,7 @@
 //! The newest row of each series: kept as rows, and put together from several sources.
 
 use super::{Heads, Picks, Place};
-use crate::buffer::{Generation, GenerationLatest};
+use crate::buffer::{Generation, GenerationLatest, TagValues};
 use crate::model::{Identity, TableSchema, Timestamp};
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{cast, take, take_record_batch};
@@ -95,15 +95,18 @@ impl From<Generation> for Source {
 }
 
 impl Source {
-    /// Each series' identity and greatest time, and the number by which `columns` knows its row.
-    fn each(&self, mut look: impl FnMut(&Identity, Timestamp, u32)) {
+    /// Of each series with these tags identity and greatest time, and the number by which
+    /// `columns` knows its row.
+    fn each(&self, tags: &[TagValues], mut look: impl FnMut(&Identity, Timestamp, u32)) {
         match self {
             Self::Rows(rows) => {
                 let times = rows.times();
-                rows.index.iter().for_each(|(id, row)| look(id, times[*row as usize], *row));
+                let chosen = rows.index.iter().filter(|(id, _)| TagValues::all_hold(tags, id));
+                chosen.for_each(|(id, row)| look(id, times[*row as usize], *row));
             }
             Self::Generation(latest) => {
-                latest.series().for_each(|(series, id, time)| look(id, time, series));
+                let chosen = latest.series().filter(|(_, id, _)| TagValues::all_hold(tags, id));
+                chosen.for_each(|(series, id, time)| look(id, time, series));
             }
         }
     }
@@ -125,10 +128,32 @@ pub struct Latest {
     table: Arc<TableSchema>,
     /// In the order of their writes; the first has rows.
     sources: Vec<Source>,
-    /// By the first source's rows, then as in `added`.
+    /// By the numbers of `series`.
     heads: Heads,
-    /// The numbers of series that the first source lacks.
+    series: Numbers,
+}
+
+/// The numbers of series.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The first ones are those of rows.
+    rows: Arc<HashMap<Identity, u32>>,
     added: HashMap<Identity, u32>,
+}
+
+impl Numbers {
+    fn number(&mut self, identity: &Identity) -> u32 {
+        let known = self.rows.get(identity).or_else(|| self.added.get(identity));
+        known.copied().unwrap_or_else(|| {
+            let next = (self.rows.len() + self.added.len()) as u32;
+            self.added.insert(identity.clone(), next);
+            next
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len() + self.added.len()
+    }
 }
 
 impl Latest {
@@ -138,26 +163,38 @@ impl Latest {
         older: Arc<LatestRows>,
         newer: impl IntoIterator<Item = Source>,
     ) -> Self {
+        let series = Numbers { rows: older.index.clone(), added: HashMap::new() };
         let mut heads = Heads::default();
         for (row, time) in (0..).zip(older.times()) {
             heads.offer(row, *time, Place { source: 0, row });
         }
-        let newer: Vec<Source> = newer.into_iter().collect();
-        let mut added: HashMap<Identity, u32> = HashMap::new();
-        for (number, source) in (1..).zip(&newer) {
-            source.each(|identity, time, row| {
-                let known = older.index.get(identity).or_else(|| added.get(identity));
-                let series = known.copied().unwrap_or_else(|| {
-                    let next = (older.index.len() + added.len()) as u32;
-                    added.insert(identity.clone(), next);
-                    next
-                });
-                heads.offer(series, time, Place { source: number, row });
-            });
-        }
-        assert_eq!(heads.len(), older.index.len() + added.len(), "each series has a row");
-        let sources = std::iter::once(Source::Rows(older)).chain(newer).collect();
-        Self { table, sources, heads, added }
+        let mut latest = Self { table, sources: vec![Source::Rows(older)], heads, series };
+        newer.into_iter().for_each(|source| latest.add(source, &[]));
+        latest
+    }
+
+    /// The same of series with these tags alone.
+    pub(crate) fn chosen(
+        table: Arc<TableSchema>,
+        older: Arc<LatestRows>,
+        newer: impl IntoIterator<Item = Source>,
+        tags: &[TagValues],
+    ) -> Self {
+        let (sources, heads, series) = Default::default();
+        let mut latest = Self { table, sources, heads, series };
+        latest.add(Source::Rows(older), tags);
+        newer.into_iter().for_each(|source| latest.add(source, tags));
+        latest
+    }
+
+    fn add(&mut self, source: Source, tags: &[TagValues]) {
+        let number = self.sources.len() as u32;
+        source.each(tags, |identity, time, row| {
+            let series = self.series.number(identity);
+            self.heads.offer(series, time, Place { source: number, row });
+        });
+        self.sources.push(source);
+        assert_eq!(self.heads.len(), self.series.len(), "each series has a row");
     }
 
     /// How many series there are.
@@ -189,12 +226,9 @@ impl Latest {
     pub(crate) fn into_rows(self) -> LatestRows {
         let columns: Vec<usize> = (0..self.table.arrow().fields().len()).collect();
         let batch = self.batch(0..self.series() as u32, &columns);
-        let Some(Source::Rows(older)) = self.sources.first() else {
-            unreachable!("the first source has rows")
-        };
-        let mut index = older.index.clone();
-        if !self.added.is_empty() {
-            Arc::make_mut(&mut index).extend(self.added);
+        let Numbers { rows: mut index, added } = self.series;
+        if !added.is_empty() {
+            Arc::make_mut(&mut index).extend(added);
         }
         LatestRows::new(&batch, index)
     }

@@ -7,7 +7,9 @@ use crate::table::chunk::Effort;
 use crate::table::encodings::{Choice, Dictionary};
 use crate::table::files::{Contents, TagRange};
 use crate::table::parquet::encode;
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, UInt32Array,
+};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Int32Type, Int64Type, SchemaRef};
 use bytes::Bytes;
@@ -276,6 +278,33 @@ fn dictionaries_of_any_size_come_back() {
         let width = if distinct <= 256 { 1 } else { 2 };
         assert_eq!(page[0], 8 * width, "{distinct}");
         assert_eq!(page.len(), 2 + 16 * usize::from(width), "padded to eights");
+    }
+}
+
+/// Texts that differ row by row make no dictionary; of long ones the bounds keep what they begin
+/// with.
+#[test]
+fn tags_of_many_long_texts_come_back() {
+    let (schema, batch) = shaped(20, 2_000, &[(Shape::Constant, 0)]);
+    let place = schema.arrow().index_of("model").unwrap();
+    for (distinct, expected) in [(40_000, Encoding::PLAIN), (100, Encoding::RLE_DICTIONARY)] {
+        let text = |row: usize| format!("{:-<120}{row:05}-{:->200}", "h", "h");
+        let texts = (0..batch.num_rows()).map(|row| (row % 7 > 0).then(|| text(row % distinct)));
+        let texts: DictionaryArray<Int32Type> = texts.collect();
+        let mut columns = batch.columns().to_vec();
+        columns[place] = Arc::new(texts);
+        let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+        // Parts share a dictionary, whole batches do not.
+        let parts = vec![batch.slice(0, 1_000), batch.slice(1_000, 39_000)];
+        let (bytes, _) = encoded(&schema, parts);
+        assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&batch));
+        check(&bytes, "model", Type::BYTE_ARRAY, expected);
+        let metadata = metadata(&bytes);
+        let statistics = chunk(metadata.row_group(0), "model").statistics().unwrap();
+        assert_eq!(statistics.null_count_opt(), Some(40_000_u64.div_ceil(7)));
+        assert_eq!(statistics.min_bytes_opt().unwrap(), format!("{:-<64}", "h").as_bytes());
+        assert_eq!(statistics.max_bytes_opt().unwrap(), format!("{:-<63}.", "h").as_bytes());
+        assert!(!statistics.min_is_exact() && !statistics.max_is_exact());
     }
 }
 
