@@ -19,6 +19,7 @@ mod offline_live;
 mod recipes;
 mod recording;
 mod server;
+mod shell;
 mod table;
 mod torture;
 mod torture_agent;

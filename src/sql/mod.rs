@@ -1,4 +1,7 @@
-//! `warpline sql`: one statement over HTTP, its answer as a table, JSON or CSV.
+//! `warpline sql`: a statement over HTTP, its answer as a table, JSON or CSV. Without one a shell
+//! asks one after the other.
+
+mod shell;
 
 use crate::Failure;
 use crate::remote::{RemoteOptions, http_client};
@@ -9,13 +12,15 @@ use arrow::util::pretty::pretty_format_batches_with_options;
 use clap::ValueEnum;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use std::io::{Read, Write};
+use std::time::Instant;
 use warpline_ingest::Remote;
 
 const EXAMPLES: &str = "\
 Examples:
   warpline sql \"SELECT count(*), max(time) FROM gpu\"
   warpline sql --format csv \"SELECT node, avg(power_usage) FROM gpu GROUP BY node\" > power.csv
-  warpline sql - < report.sql                         (a statement from standard input)";
+  warpline sql - < report.sql                         (a statement from standard input)
+  warpline sql                                        (a prompt with history; \\? helps)";
 
 /// Ask a server one SQL statement.
 #[derive(Clone, Debug, clap::Args)]
@@ -28,9 +33,14 @@ pub struct SqlOptions {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 
-    /// The statement; - reads it from standard input
+    /// Tell how long each answer took
+    #[arg(long)]
+    pub timing: bool,
+
+    /// The statement; - reads it from standard input; without one, statements that end with ; are
+    /// asked one after the other
     #[arg(value_name = "SQL")]
-    pub statement: String,
+    pub statement: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,10 +63,33 @@ impl Format {
 
 /// Sends the statement and writes the answer to standard output as it comes.
 pub async fn run(options: SqlOptions) -> Result<(), Failure> {
-    let statement = statement(&options.statement)?;
-    let mut response = ask(&options.remote.remote()?, &statement, options.format).await?;
+    let server = options.remote.remote()?;
+    let SqlOptions { format, timing, .. } = options;
+    match options.statement {
+        Some(statement) => answer(&server, &text(statement)?, format, timing).await,
+        None => shell::run(server, format, timing).await,
+    }
+}
+
+/// Asks, and writes the answer and, where `timing` wants it, how long it took.
+async fn answer(
+    server: &Remote,
+    statement: &str,
+    format: Format,
+    timing: bool,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let response = ask(server, statement, format).await?;
+    write(response, format).await?;
+    if timing {
+        eprintln!("Time: {:.1} ms", begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+    Ok(())
+}
+
+async fn write(mut response: reqwest::Response, format: Format) -> Result<(), Failure> {
     let mut out = std::io::stdout();
-    if options.format == Format::Table {
+    if format == Format::Table {
         return Ok(writeln!(out, "{}", draw(&response.bytes().await?)?)?);
     }
     let mut line = Vec::new();
@@ -66,7 +99,7 @@ pub async fn run(options: SqlOptions) -> Result<(), Failure> {
     }
     out.flush()?;
     match broken_off(&line) {
-        Some(message) if options.format == Format::Json => Err(message.into()),
+        Some(message) if format == Format::Json => Err(message.into()),
         _ => Ok(()),
     }
 }
@@ -95,9 +128,9 @@ pub async fn table(server: impl Into<Remote>, statement: &str) -> Result<String,
     draw(&response.bytes().await?)
 }
 
-fn statement(argument: &str) -> Result<String, Failure> {
-    if argument != "-" {
-        return Ok(argument.to_owned());
+fn text(statement: String) -> Result<String, Failure> {
+    if statement != "-" {
+        return Ok(statement);
     }
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
