@@ -61,9 +61,10 @@ fn with_marks(sql: &str, ends: &HashSet<Location>) -> String {
             written.push_str(UNTYPED);
         }
         written.push(one);
-        here = match one {
-            '\n' => Location::new(here.line + 1, 1),
-            _ => Location::new(here.line, here.column + 1),
+        here = if one == '\n' {
+            Location::new(here.line + 1, 1)
+        } else {
+            Location::new(here.line, here.column + 1)
         };
     }
     written
