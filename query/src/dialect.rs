@@ -2,37 +2,62 @@
 //!
 //! ```text
 //! a LIKE 'x/_' ESCAPE '/'            a LIKE 'x\_'
+//! a SIMILAR TO 'x%' ESCAPE '/'       a ~ similar_to_escape('x%', '/')
+//! a AT TIME ZONE 'Asia/Tokyo'        timezone('Asia/Tokyo', a)
+//! now() - $1                         now() - $1::interval
 //! ARRAY(SELECT a FROM t)             (SELECT array_agg(a) FROM t), which is NULL where that is empty
 //! WHERE pg_table_is_visible(c.oid)   c.relnamespace IN (the catalog and the usual schema)
 //! quote_ident(table_schema) IN ('')  IN (the usual schema): what the parser makes of Grafana's way to
 //!                                    ask for the search path
 //! ```
+//! Arrays and columns of one name have files of their own.
+
+mod again;
+mod arrays;
+
+pub(crate) use again::{is_twice, shown, tell_apart};
+pub(crate) use arrays::{cast, marked};
 
 use crate::catalog::SCHEMA;
+use crate::error::{QueryError, QueryErrorKind};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr,
-    Statement, Value, ValueWithSpan, VisitMut, VisitorMut,
+    BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Statement, TimezoneInfo,
+    Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
 
 const ESCAPE: char = '\\';
+/// Nested functions are typed again and again.
+const MAX_ZONES: usize = 100;
 
-pub(crate) fn rewrite(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut Patterns);
+pub(crate) fn rewrite(statement: &mut Statement) -> Result<(), QueryError> {
+    if let ControlFlow::Break(error) = statement.visit(&mut arrays::Arrays) {
+        return Err(error);
+    }
+    if let ControlFlow::Break(error) = statement.visit(&mut Patterns::default()) {
+        return Err(error);
+    }
     let _: ControlFlow<()> = statement.visit(&mut Filters);
+    Ok(())
 }
 
 const GRAFANAS: &str = "quote_ident(table_schema)";
 
-/// Patterns with another escape than DataFusion's, and Grafana's search path.
-struct Patterns;
+/// Patterns with another escape than DataFusion's, those of `SIMILAR TO`, zones, and Grafana's
+/// search path.
+#[derive(Default)]
+struct Patterns {
+    /// How often `AT TIME ZONE` was met.
+    zones: usize,
+}
 
 impl VisitorMut for Patterns {
-    type Break = ();
+    type Break = QueryError;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
         if let Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } =
             expr
             && let Some(escape) = escape_char.as_ref().and_then(one_character)
@@ -49,11 +74,102 @@ impl VisitorMut for Patterns {
         {
             path.value = Value::SingleQuotedString(SCHEMA.to_owned());
         }
+        if matches!(expr, Expr::AtTimeZone { .. }) {
+            self.zones += 1;
+            if self.zones > MAX_ZONES {
+                let text = format!("a statement has AT TIME ZONE at most {MAX_ZONES} times");
+                return ControlFlow::Break(QueryError::new(QueryErrorKind::TooLarge, text));
+            }
+        }
+        if let Some(other) = matched(expr).or_else(|| in_zone(expr)) {
+            *expr = other;
+        }
+        if let Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } =
+            expr
+            && is_now(left)
+        {
+            as_interval(right, |_| true);
+        }
         if let Some(query) = array_of_query(expr) {
             *expr = Expr::Subquery(query);
         }
         ControlFlow::Continue(())
     }
+}
+
+/// `SIMILAR TO` as a regular expression that is matched.
+fn matched(expr: &Expr) -> Option<Expr> {
+    let Expr::SimilarTo { negated, expr, pattern, escape_char } = expr else { return None };
+    let escape = escape_char.as_ref().map(|escape| Expr::Value(escape.clone()));
+    let arguments = std::iter::once((**pattern).clone()).chain(escape);
+    let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let right = Box::new(call("similar_to_escape", arguments));
+    Some(Expr::BinaryOp { left: expr.clone(), op, right })
+}
+
+/// `AT TIME ZONE` as a function. A text is a time with a zone where nothing else says what it is.
+fn in_zone(expr: &Expr) -> Option<Expr> {
+    let Expr::AtTimeZone { timestamp, time_zone } = expr else { return None };
+    let time = match &**timestamp {
+        Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)) => {
+            let moment = DataType::Timestamp(None, TimezoneInfo::WithTimeZone);
+            cast((**timestamp).clone(), &moment)
+        }
+        time => time.clone(),
+    };
+    Some(call("timezone", [(**time_zone).clone(), time]))
+}
+
+fn is_now(expr: &Expr) -> bool {
+    let Expr::Function(call) = expr else { return false };
+    let names = ["now", "current_timestamp"];
+    names.contains(&call.name.to_string().to_ascii_lowercase().as_str())
+}
+
+/// Says of a parameter that it is an interval, where it is one by its number. Beside a time it would
+/// be taken for another.
+fn as_interval(expr: &mut Expr, is_one: impl Fn(usize) -> bool) {
+    let Expr::Value(value) = expr else { return };
+    let Value::Placeholder(name) = &value.value else { return };
+    if name.trim_start_matches('$').parse().is_ok_and(is_one) {
+        let interval = DataType::Interval { fields: None, precision: None };
+        *expr = cast(expr.clone(), &interval);
+    }
+}
+
+/// Says so of all that a client sends as such.
+pub(crate) fn take_intervals(statement: &mut Statement, is_one: impl Fn(usize) -> bool) {
+    struct Intervals<F>(F);
+
+    impl<F: Fn(usize) -> bool> VisitorMut for Intervals<F> {
+        type Break = ();
+
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            as_interval(expr, &self.0);
+            ControlFlow::Continue(())
+        }
+    }
+
+    let _: ControlFlow<()> = statement.visit(&mut Intervals(is_one));
+}
+
+fn call(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Expr {
+    let arguments = arguments.into_iter();
+    let args = arguments.map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// The query whose one row is the array. What it is correlated by stays at its own level, where
@@ -161,7 +277,7 @@ mod tests {
 
     fn rewritten(sql: &str) -> String {
         let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-        rewrite(&mut statement);
+        rewrite(&mut statement).unwrap();
         statement.to_string()
     }
 
@@ -178,6 +294,30 @@ mod tests {
             (
                 "SELECT array(SELECT a FROM t WHERE t.b = u.b ORDER BY c) FROM u",
                 "SELECT (SELECT array_agg(a ORDER BY c) FROM t WHERE t.b = u.b) FROM u",
+            ),
+            (
+                "SELECT a SIMILAR TO 'n%' AND b NOT SIMILAR TO c ESCAPE '/'",
+                "SELECT a ~ similar_to_escape('n%') AND b !~ similar_to_escape(c, '/')",
+            ),
+            (
+                "SELECT a AT TIME ZONE 'UTC' AT TIME ZONE b",
+                "SELECT timezone(b, timezone('UTC', a))",
+            ),
+            (
+                "SELECT '2026-01-01' AT TIME ZONE 'UTC'",
+                "SELECT timezone('UTC', CAST('2026-01-01' AS TIMESTAMP WITH TIME ZONE))",
+            ),
+            ("SELECT NOW() - $1, a - $1", "SELECT NOW() - CAST($1 AS INTERVAL), a - $1"),
+            ("SELECT array_contains(ARRAY[1, 2], a)", "SELECT a IN (1, 2)"),
+            ("SELECT array_contains($1, a)", "SELECT any_equal($1, a)"),
+            ("SELECT array_contains('{}'::text[], a)", "SELECT false"),
+            (
+                "SELECT a IN (1), array_contains((SELECT b FROM t), a)",
+                "SELECT a IN (1), a IN (SELECT b FROM t)",
+            ),
+            (
+                "SELECT a > ALL('{1,2}'::bigint[]) OR a < ANY(ARRAY[3, 4])",
+                "SELECT (a > CAST('1' AS BIGINT) AND a > CAST('2' AS BIGINT)) OR (a < 3 OR a < 4)",
             ),
             ("SELECT a LIKE b ESCAPE '/'", "SELECT a LIKE b ESCAPE '/'"),
             ("SELECT f(t.oid) FROM t WHERE a LIKE 'b'", "SELECT f(t.oid) FROM t WHERE a LIKE 'b'"),

@@ -19,6 +19,10 @@ pub enum QueryErrorKind {
     ReadOnly,
     /// A value left the range of its type while computing.
     OutOfRange,
+    /// Something was divided by zero.
+    DivisionByZero,
+    /// A text is no value of the type that it is taken as.
+    InvalidText,
     /// It names a setting that is not there.
     UnknownSetting,
     /// It gives a setting what cannot be its value.
@@ -27,6 +31,10 @@ pub enum QueryErrorKind {
     UnknownCursor,
     /// It names a new cursor as one that is.
     DuplicateCursor,
+    /// It names a prepared statement that is not there.
+    UnknownStatement,
+    /// It names a new prepared statement as one that is.
+    DuplicateStatement,
     /// It is possible in a transaction alone.
     NoTransaction,
     /// Its transaction has failed: end that first.
@@ -73,10 +81,14 @@ impl QueryError {
             QueryErrorKind::Invalid => "42000",
             QueryErrorKind::ReadOnly => "25006",
             QueryErrorKind::OutOfRange => "22003",
+            QueryErrorKind::DivisionByZero => "22012",
+            QueryErrorKind::InvalidText => "22P02",
             QueryErrorKind::UnknownSetting => "42704",
             QueryErrorKind::InvalidSetting => "22023",
             QueryErrorKind::UnknownCursor => "34000",
             QueryErrorKind::DuplicateCursor => "42P03",
+            QueryErrorKind::UnknownStatement => "26000",
+            QueryErrorKind::DuplicateStatement => "42P05",
             QueryErrorKind::NoTransaction => "25P01",
             QueryErrorKind::FailedTransaction => "25P02",
             QueryErrorKind::Protocol => "08P01",
@@ -129,8 +141,16 @@ fn kind_of(root: &DataFusionError) -> QueryErrorKind {
 /// Arrow reports what a statement did with its values: a cast of text, an overflow, a zero.
 fn kind_of_arrow(error: &ArrowError) -> QueryErrorKind {
     match error {
-        ArrowError::ArithmeticOverflow(_) | ArrowError::DivideByZero => QueryErrorKind::OutOfRange,
-        ArrowError::CastError(_) | ArrowError::ParseError(_) => QueryErrorKind::Invalid,
+        ArrowError::ArithmeticOverflow(_) => QueryErrorKind::OutOfRange,
+        ArrowError::DivideByZero => QueryErrorKind::DivisionByZero,
+        ArrowError::CastError(text) if text.starts_with("Can't cast value") => {
+            QueryErrorKind::OutOfRange
+        }
+        ArrowError::CastError(text) if text.starts_with("Cannot cast string") => {
+            QueryErrorKind::InvalidText
+        }
+        ArrowError::ParseError(_) => QueryErrorKind::InvalidText,
+        ArrowError::CastError(_) => QueryErrorKind::Invalid,
         _ => QueryErrorKind::Internal,
     }
 }

@@ -5,6 +5,7 @@
 //! named, and not before.
 
 use crate::catalog::{CATALOG, SCHEMA};
+use crate::types::plain;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use async_trait::async_trait;
@@ -219,6 +220,15 @@ fn batch(columns: impl IntoIterator<Item = Named>) -> Result<RecordBatch> {
         .map(|(name, column)| (Field::new(name, column.data_type().clone(), true), column))
         .unzip();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// What PostgreSQL calls a type.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match plain(data_type) {
+        DataType::Null => "unknown".to_owned(),
+        DataType::List(item) => format!("{}[]", type_name(item.data_type())),
+        other => Type::of(&other).name,
+    }
 }
 
 /// A type by both of PostgreSQL's names for it.

@@ -1,7 +1,7 @@
 //! Rewriting of expressions in a plan, whose output keeps its names.
 
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -29,17 +29,49 @@ fn rewrite_node(
     rewrite_expressions(plan, |expr| rewrite(&input, expr))
 }
 
-/// Rewrites every expression of a plan and its subqueries, innermost first. `rewrite` also gets the
-/// columns that the expression is over.
-pub(crate) fn rewrite_all(
+/// Rewrites the expressions of a plan and its subqueries that `concerns` some part of, innermost
+/// first. `rewrite` also gets the columns that the expression is over. Where nothing is concerned a
+/// plan costs no more than a look at it.
+pub(crate) fn rewrite_where(
     plan: LogicalPlan,
+    concerns: impl Fn(&Expr) -> bool,
     rewrite: impl Fn(&DFSchema, Expr) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
-    let done = plan.transform_up_with_subqueries(|plan| {
-        let schema = merge_schema(&plan.inputs());
-        rewrite_expressions(plan, |expr| rewrite(&schema, expr))
+    let mut concerned = false;
+    plan.apply_with_subqueries(|node| {
+        concerned |= concerns_node(node, &concerns)?;
+        Ok(if concerned { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    if !concerned {
+        return Ok(plan);
+    }
+    let done = plan.transform_up_with_subqueries(|node| {
+        if !concerns_node(&node, &concerns)? {
+            return Ok(Transformed::no(node));
+        }
+        let schema = columns_below(&node)?;
+        rewrite_expressions(node, |expr| rewrite(&schema, expr))
     });
     done.map(|done| done.data)
+}
+
+/// The columns that a node's expressions are over; a scan's filters are over all of its table's.
+pub(crate) fn columns_below(node: &LogicalPlan) -> Result<DFSchema> {
+    match node {
+        LogicalPlan::TableScan(scan) => {
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())
+        }
+        node => Ok(merge_schema(&node.inputs())),
+    }
+}
+
+fn concerns_node(node: &LogicalPlan, concerns: impl Fn(&Expr) -> bool) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found = found || expr.exists(|part| Ok(concerns(part)))?;
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 fn rewrite_expressions(

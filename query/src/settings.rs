@@ -15,7 +15,7 @@
 mod parameters;
 mod value;
 
-use crate::catalog::{LATEST, SCHEMA};
+use crate::catalog::{CATALOG, LATEST, SCHEMA};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::system::SYSTEM;
 use arrow::array::timezone::Tz;
@@ -52,6 +52,8 @@ pub(crate) struct Shown {
 pub struct SessionSettings {
     /// By lower-case name.
     set: BTreeMap<String, String>,
+    /// Who set it, where that is known.
+    user: Option<String>,
 }
 
 impl SessionSettings {
@@ -85,6 +87,16 @@ impl SessionSettings {
             }
             shown => shown,
         }
+    }
+
+    /// Says whose settings they are.
+    pub(crate) fn set_user(&mut self, name: String) {
+        self.user = Some(name);
+    }
+
+    /// Whose they are; of nobody in particular, those of the catalog's owner.
+    pub(crate) fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or(CATALOG)
     }
 
     fn check_room(&self, key: &str, value: &str) -> Result<(), QueryError> {

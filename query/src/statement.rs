@@ -4,11 +4,12 @@ use crate::budget::share;
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::dialect;
 use crate::error::{QueryError, QueryErrorKind};
+use crate::functions::check_integers;
 use crate::named::Named;
 use crate::plans::Plans;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
-use datafusion::error::DataFusionError;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use warpline_storage::Snapshot;
 
 /// A longer statement is refused.
-const MAX_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// And one of more words and signs, literals and commas not counted.
 const MAX_WORDS: usize = 4_000;
 /// And one of more signs of arithmetic: a column is named by all of its expression, at each of them.
@@ -56,7 +57,7 @@ pub(crate) fn parse(
     sql: &str,
 ) -> Result<Vec<ast::Statement>, QueryError> {
     check_length(sql)?;
-    let mut statements = parser.parse(sql).map_err(|error| {
+    let mut statements = parser.parse(&dialect::marked(sql)).map_err(|error| {
         if changes_something(sql) {
             read_only(sql.split_whitespace().next().unwrap_or_default())
         } else {
@@ -64,7 +65,7 @@ pub(crate) fn parse(
         }
     })?;
     statements.iter().try_for_each(check_relations)?;
-    statements.iter_mut().for_each(dialect::rewrite);
+    statements.iter_mut().try_for_each(dialect::rewrite)?;
     Ok(statements)
 }
 
@@ -212,6 +213,11 @@ pub(crate) struct Plan {
     pub context: Arc<TaskContext>,
 }
 
+/// The columns of a plan's answer.
+pub(crate) fn columns(plan: &LogicalPlan) -> SchemaRef {
+    dialect::shown(Arc::new(plan.schema().as_arrow().clone()))
+}
+
 impl Statement {
     /// `named` says which columns the state's catalog shows.
     pub(crate) fn new(
@@ -233,8 +239,8 @@ impl Statement {
         if let Some(plan) = self.plans.as_ref().and_then(|plans| plans.get(sql, &self.snapshot)) {
             return self.run_by(&plan).await;
         }
-        let written = self.logical(parse()?).await?;
-        let optimized = self.state.optimize(&written).map_err(|error| self.explained(error))?;
+        let written = Box::pin(self.logical(parse()?)).await?;
+        let optimized = self.optimize(&written)?;
         if let Some(plans) = &self.plans {
             plans.keep(sql, &written, &optimized);
         }
@@ -245,11 +251,15 @@ impl Statement {
     pub(crate) async fn logical(&self, parsed: ast::Statement) -> Result<LogicalPlan, QueryError> {
         check_reads(&parsed)?;
         self.named.read(&parsed);
-        let statement = DataFusionStatement::Statement(Box::new(parsed));
-        let state = &self.state;
-        let mut plan = state.statement_to_plan(statement.clone()).await;
+        let mut plan = self.planned(&parsed).await;
+        if plan.as_ref().is_err_and(dialect::is_twice) {
+            let mut apart = parsed.clone();
+            if dialect::tell_apart(&mut apart) {
+                plan = self.planned(&apart).await;
+            }
+        }
         if plan.is_err() && self.named.widen() {
-            plan = state.statement_to_plan(statement).await;
+            plan = self.planned(&parsed).await;
         }
         let plan = plan.map_err(|error| self.explained(error))?;
         let reads = SQLOptions::new()
@@ -260,16 +270,27 @@ impl Statement {
         Ok(plan)
     }
 
+    async fn planned(&self, parsed: &ast::Statement) -> DataFusionResult<LogicalPlan> {
+        let statement = DataFusionStatement::Statement(Box::new(parsed.clone()));
+        Box::pin(self.state.statement_to_plan(statement)).await
+    }
+
     pub(crate) async fn physical(&self, plan: LogicalPlan) -> Result<Plan, QueryError> {
-        let plan = self.state.optimize(&plan).map_err(|error| self.explained(error))?;
+        let plan = self.optimize(&plan)?;
         self.run_by(&plan).await
+    }
+
+    fn optimize(&self, plan: &LogicalPlan) -> Result<LogicalPlan, QueryError> {
+        let optimized = self.state.optimize(plan).and_then(check_integers);
+        optimized.map_err(|error| self.explained(error))
     }
 
     async fn run_by(&self, optimized: &LogicalPlan) -> Result<Plan, QueryError> {
         let planner = self.state.query_planner();
         let physical = planner.create_physical_plan(optimized, &self.state).await;
         let physical = physical.map_err(|error| self.explained(error))?;
-        Ok(Plan { schema: physical.schema(), physical, context: Arc::new(self.task()) })
+        let schema = dialect::shown(physical.schema());
+        Ok(Plan { schema, physical, context: Arc::new(self.task()) })
     }
 
     /// What a plan runs in. Its functions are in the plan; only one that is read from elsewhere

@@ -55,6 +55,19 @@ pub(crate) fn decimals(field: &Field) -> Option<u8> {
     field.metadata().get(DECIMALS)?.parse().ok()
 }
 
+/// A type as clients are told it: tags are texts, in arrays too.
+pub(crate) fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => plain(values),
+        DataType::Utf8View => DataType::Utf8,
+        DataType::List(item) => {
+            let values = plain(item.data_type());
+            DataType::List(Arc::new(Field::clone(item).with_data_type(values)))
+        }
+        other => other.clone(),
+    }
+}
+
 /// Stored columns as SQL sees them; `schema` has the same columns in the same order.
 pub(crate) fn to_sql(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields());

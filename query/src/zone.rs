@@ -4,7 +4,7 @@
 //! in it: `date_trunc`, `date_part`, `extract`, `to_char` and `current_date`, casts to dates, times
 //! without a zone and text, and these three where they are compared with times or cast to them.
 
-use crate::rewrite::rewrite_all;
+use crate::rewrite::rewrite_where;
 use crate::settings::SessionSettings;
 use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
@@ -39,7 +39,9 @@ impl AnalyzerRule for InZone {
             Some(Zone { zone: settings.time_zone()?, name: settings.time_zone_name()?.into() })
         });
         match zone {
-            Some(zone) => rewrite_all(plan, |schema, expr| Ok(zone.rewrite(schema, expr))),
+            Some(zone) => {
+                rewrite_where(plan, |_| true, |schema, expr| Ok(zone.rewrite(schema, expr)))
+            }
             None => Ok(plan),
         }
     }
@@ -152,6 +154,16 @@ impl Zone {
         let micros = Some(moment.timestamp_micros());
         let value = ScalarValue::TimestampMicrosecond(micros, Some(UTC.into()));
         Some(Expr::Literal(value, None))
+    }
+}
+
+/// How far from UTC, as PostgreSQL writes it: `+02`, `+05:30`, `-00:25:21`.
+pub(crate) fn offset_text(seconds: i32) -> String {
+    let (sign, rest) = (if seconds < 0 { '-' } else { '+' }, seconds.abs());
+    match (rest / 3_600, rest / 60 % 60, rest % 60) {
+        (hours, 0, 0) => format!("{sign}{hours:02}"),
+        (hours, minutes, 0) => format!("{sign}{hours:02}:{minutes:02}"),
+        (hours, minutes, seconds) => format!("{sign}{hours:02}:{minutes:02}:{seconds:02}"),
     }
 }
 

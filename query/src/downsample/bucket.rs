@@ -5,6 +5,7 @@
 //! it is so by construction (`date_bin`, `date_trunc`). The expression itself gives the answer's
 //! bucket column, evaluated at the buckets' starts, so it looks as the plan's own would.
 
+use crate::functions::ROUND_TO_EVEN;
 use arrow::array::{Array, ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::kernels::cmp::{gt, lt, not_distinct};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -72,7 +73,7 @@ fn shape(expr: &Expr) -> Option<Suggestion> {
             ("floor", [quotient]) => divided(quotient),
             _ => None,
         },
-        // The seconds cut to whole numbers: integer division floors what is not negative.
+        // The seconds as whole numbers: integer division floors what is not negative.
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, .. })
             if matches!(&**left, Expr::Cast(_)) =>
         {
@@ -134,7 +135,7 @@ fn truncated(unit: &str) -> Option<Suggestion> {
     Some(Suggestion { grid: Grid::new(width, origin)?, certain: false })
 }
 
-/// `date_part('epoch', time) / n`, the numerator possibly cast to whole seconds.
+/// `date_part('epoch', time) / n`, the numerator possibly rounded to whole seconds.
 fn divided(quotient: &Expr) -> Option<Suggestion> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) = quotient else {
         return None;
@@ -149,13 +150,23 @@ fn divided(quotient: &Expr) -> Option<Suggestion> {
     };
     let width = seconds * MICROS_PER_SECOND as f64;
     let whole = (1.0..=1e17).contains(&width) && width.fract() == 0.0;
-    let seconds = match &**left {
-        Expr::Cast(cast) if cast.field.data_type() == &DataType::Int64 => &cast.expr,
-        Expr::Cast(cast) if cast.field.data_type() == &DataType::Float64 => &cast.expr,
-        _ => left,
+    let (seconds, origin) = match &**left {
+        Expr::Cast(cast) if cast.field.data_type() == &DataType::Int64 => rounded(&cast.expr),
+        Expr::Cast(cast) if cast.field.data_type() == &DataType::Float64 => (&*cast.expr, 0),
+        _ => (&**left, 0),
     };
     (whole && is_epoch(seconds))
-        .then(|| Some(Suggestion { grid: Grid::new(width as i64, 0)?, certain: false }))?
+        .then(|| Some(Suggestion { grid: Grid::new(width as i64, origin)?, certain: false }))?
+}
+
+/// Seconds that are rounded to whole ones, which begin half a second earlier.
+fn rounded(seconds: &Expr) -> (&Expr, i64) {
+    match seconds {
+        Expr::ScalarFunction(call) if call.name() == ROUND_TO_EVEN => {
+            (&call.args[0], -MICROS_PER_SECOND / 2)
+        }
+        _ => (seconds, 0),
+    }
 }
 
 fn is_epoch(expr: &Expr) -> bool {

@@ -6,10 +6,10 @@ use crate::answer::{Answer, Planning};
 use crate::catalog::{CATALOG, SCHEMA};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
-use crate::parameters::parameter_types;
+use crate::parameters::{fitted, heed, typed};
 use crate::settings::SessionSettings;
-use crate::statement::parse_one;
-use crate::types::to_sql;
+use crate::statement::{columns, parse_one};
+use crate::types::{plain, to_sql};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::root_as_message;
@@ -70,36 +70,41 @@ impl FlightSql {
         Self { engine, writes, seal: Arc::new(Seal::new()) }
     }
 
-    /// The columns of a statement's answer, and the types of its parameters.
-    async fn prepared(&self, sql: &str) -> Result<(SchemaRef, Vec<Option<DataType>>), QueryError> {
-        let parsed = parse_one(self.engine.parser(), sql)?;
+    /// The columns of a statement's answer, and the types of its parameters, some of which may be
+    /// bound.
+    async fn prepared(
+        &self,
+        sql: &str,
+        bound: Option<&RecordBatch>,
+    ) -> Result<(SchemaRef, Vec<DataType>), QueryError> {
+        let told = told(bound);
+        let mut parsed = parse_one(self.engine.parser(), sql)?;
+        heed(&mut parsed, &told);
         let context = self.engine.statement(&SessionSettings::default());
         let plan = self.engine.on_query_threads(async move { context.logical(parsed).await });
-        let plan = plan.await?;
-        Ok((sent(&plan.schema().as_arrow().clone().into()), parameter_types(&plan)?))
+        let (plan, types) = typed(plan.await?, &told)?;
+        Ok((sent(&columns(&plan)), types))
     }
 
     async fn run(&self, handle: Handle) -> Result<Answer, QueryError> {
         if handle.parameters.is_none() {
             return self.engine.query(&handle.sql).await;
         }
-        let parsed = parse_one(self.engine.parser(), &handle.sql)?;
+        let told = told(handle.parameters.as_ref());
+        let mut parsed = parse_one(self.engine.parser(), &handle.sql)?;
+        heed(&mut parsed, &told);
         let values = handle.values()?;
         let context = self.engine.statement(&SessionSettings::default());
         let plan: Planning = Box::pin(async move {
             let plan = context.logical(parsed).await?;
-            let types = parameter_types(&plan)?;
+            let (plan, types) = typed(plan, &told)?;
             if types.len() != values.len() {
                 let (wanted, given) = (types.len(), values.len());
                 let text = format!("the statement has {wanted} parameters, and {given} are bound");
                 return Err(QueryError::new(QueryErrorKind::Invalid, text));
             }
-            let values = values.into_iter().zip(types).map(|(value, wanted)| match wanted {
-                Some(wanted) => value.cast_to(&wanted),
-                None => Ok(value),
-            });
-            let values = values.collect::<Result<Vec<_>, _>>()?;
-            context.physical_with(plan, &ParamValues::from(values)).await
+            let values = ParamValues::from(fitted(values, &types)?);
+            context.physical_with(plan, &values).await
         });
         self.engine.execute(plan, self.engine.deadline(None)).await
     }
@@ -136,6 +141,14 @@ impl FlightSql {
     }
 }
 
+/// The types of what is bound.
+fn told(bound: Option<&RecordBatch>) -> Vec<Option<DataType>> {
+    let fields = bound.map(RecordBatch::schema);
+    let types =
+        fields.iter().flat_map(|schema| schema.fields()).map(|field| plain(field.data_type()));
+    types.map(|told| (!told.is_null()).then_some(told)).collect()
+}
+
 /// What a client does next is told by the code; what happened, by the text.
 impl From<QueryError> for Status {
     fn from(error: QueryError) -> Self {
@@ -156,13 +169,8 @@ impl From<QueryError> for Status {
 /// Columns as they are sent: tags as plain text, and any of them possibly NULL. What a statement is
 /// planned as before its parameters are bound may tell more or less than what it is run as.
 pub(super) fn sent(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|field| {
-        let data_type = match field.data_type() {
-            DataType::Dictionary(_, values) => values,
-            data_type => data_type,
-        };
-        Field::new(field.name(), data_type.clone(), true)
-    });
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| Field::new(field.name(), plain(field.data_type()), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
@@ -226,7 +234,7 @@ impl FlightSqlService for FlightSql {
         asked: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Info {
-        let (schema, parameters) = self.prepared(&asked.query).await?;
+        let (schema, parameters) = self.prepared(&asked.query, None).await?;
         if !parameters.is_empty() {
             let text = "a statement with parameters is prepared first";
             return Err(Status::invalid_argument(text));
@@ -242,7 +250,7 @@ impl FlightSqlService for FlightSql {
         request: Request<FlightDescriptor>,
     ) -> Info {
         let handle = self.seal.open(&asked.prepared_statement_handle)?;
-        let (schema, _) = self.prepared(&handle.sql).await?;
+        let (schema, _) = self.prepared(&handle.sql, handle.parameters.as_ref()).await?;
         info(&asked, &schema, request.into_inner())
     }
 
@@ -441,10 +449,9 @@ impl FlightSqlService for FlightSql {
         asked: ActionCreatePreparedStatementRequest,
         _: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let (schema, types) = self.prepared(&asked.query).await?;
-        let parameters = (1..).zip(types).map(|(number, known)| {
-            Field::new(format!("${number}"), known.unwrap_or(DataType::Utf8), true)
-        });
+        let (schema, types) = self.prepared(&asked.query, None).await?;
+        let parameters =
+            (1..).zip(types).map(|(number, known)| Field::new(format!("${number}"), known, true));
         let parameters = Schema::new(parameters.collect::<Vec<_>>());
         let handle = self.seal.close(&Handle { sql: asked.query, parameters: None })?;
         Ok(ActionCreatePreparedStatementResult {

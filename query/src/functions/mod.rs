@@ -1,16 +1,28 @@
 //! Functions of our own in SQL, and the planner rules that some of them need.
 
+mod any_equal;
+mod at_zone;
 mod by_series;
+mod checked;
 mod counter;
 mod first_last;
 mod gapfill;
 mod label;
 mod m4;
+mod pg_typeof;
 mod postgres;
 mod prom;
+mod quote;
+mod rounding;
 mod setting;
+mod similar_to;
 mod state;
+mod to_char;
 mod width;
+
+pub(crate) use any_equal::ANY_EQUAL;
+pub(crate) use checked::{CheckedConstants, check_integers};
+pub(crate) use rounding::ROUND_TO_EVEN;
 
 use counter::{Counter, Kind};
 use datafusion::error::Result;
@@ -30,13 +42,22 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
     let bucket = date_bin().as_ref().clone().with_aliases(["time_bucket"]);
     state.register_udf(Arc::new(bucket))?;
     let scalars = [
+        ScalarUDF::from(any_equal::AnyEqual::new()),
+        ScalarUDF::from(at_zone::AtZone::new()),
         ScalarUDF::from(gapfill::Bucket::new()),
         ScalarUDF::from(gapfill::Filled::locf()),
         ScalarUDF::from(gapfill::Filled::interpolate()),
         ScalarUDF::from(label::Label::new()),
         ScalarUDF::from(setting::CurrentSetting::new()),
+        ScalarUDF::from(pg_typeof::PgTypeof::new()),
+        ScalarUDF::from(quote::Quote::literal()),
+        ScalarUDF::from(quote::Quote::nullable()),
+        ScalarUDF::from(setting::SessionUser::new()),
         ScalarUDF::from(setting::SetConfig::new()),
+        ScalarUDF::from(similar_to::SimilarToEscape::new()),
+        ScalarUDF::from(to_char::ToChar::new()),
     ];
+    datafusion_pg_functions::datetime::register(&mut *state);
     let constants = postgres::Constant::all().map(ScalarUDF::from);
     for scalar in scalars.into_iter().chain(constants) {
         state.register_udf(Arc::new(scalar))?;
@@ -60,7 +81,12 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
 
 /// The analyzer rules our functions need, to run before types are coerced.
 pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    vec![Arc::new(gapfill::PlanGapFill), Arc::new(counter::SeriesArguments)]
+    vec![
+        Arc::new(gapfill::PlanGapFill),
+        Arc::new(counter::SeriesArguments),
+        Arc::new(any_equal::KnownArrays),
+        Arc::new(rounding::RoundingCasts),
+    ]
 }
 
 /// DataFusion's optimizer rules with ours among them: `taking`, which may take whole aggregates,

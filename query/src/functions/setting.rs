@@ -1,4 +1,5 @@
-//! `current_setting('name')`: what is set on the connection that asks.
+//! `current_setting('name')` and `current_user`: what is set on the connection that asks, and whose
+//! it is.
 
 use crate::settings::SessionSettings;
 use arrow::datatypes::DataType;
@@ -54,6 +55,44 @@ impl ScalarUDFImpl for CurrentSetting {
             Err(error) => return plan_err!("{error}"),
         };
         Ok(ColumnarValue::Scalar(value))
+    }
+}
+
+/// `session_user`, which `current_user` and `user` are, too: the name of a token.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct SessionUser {
+    signature: Signature,
+    aliases: Vec<String>,
+}
+
+impl SessionUser {
+    pub(super) fn new() -> Self {
+        let aliases = ["current_role", "current_user", "user"].map(str::to_owned).to_vec();
+        Self { signature: Signature::nullary(Volatility::Stable), aliases }
+    }
+}
+
+impl ScalarUDFImpl for SessionUser {
+    fn name(&self) -> &'static str {
+        "session_user"
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let usual = SessionSettings::default();
+        let set = args.config_options.extensions.get::<SessionSettings>().unwrap_or(&usual);
+        Ok(ColumnarValue::Scalar(ScalarValue::from(set.user())))
     }
 }
 

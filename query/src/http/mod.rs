@@ -123,13 +123,17 @@ fn refusal(error: &QueryError) -> Response {
         | QueryErrorKind::InvalidSetting
         | QueryErrorKind::UnknownCursor
         | QueryErrorKind::DuplicateCursor
+        | QueryErrorKind::UnknownStatement
+        | QueryErrorKind::DuplicateStatement
         | QueryErrorKind::NoTransaction
         | QueryErrorKind::FailedTransaction
         | QueryErrorKind::Protocol
         | QueryErrorKind::Changed
         | QueryErrorKind::Cancelled
         | QueryErrorKind::TooLarge
-        | QueryErrorKind::OutOfRange => StatusCode::BAD_REQUEST,
+        | QueryErrorKind::OutOfRange
+        | QueryErrorKind::DivisionByZero
+        | QueryErrorKind::InvalidText => StatusCode::BAD_REQUEST,
         QueryErrorKind::ReadOnly => StatusCode::FORBIDDEN,
         QueryErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         QueryErrorKind::Resources => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! Statements about the connection itself: its settings, transactions and cursors.
 
 use super::copy::Copy;
+use super::statements::Named;
 use crate::error::{QueryError, QueryErrorKind};
 use datafusion::sql::sqlparser::ast::{
     CloseCursor, ContextModifier, Declare, DeclareType, DiscardObject, Expr, FetchDirection, Ident,
@@ -41,6 +42,7 @@ pub(super) enum Command {
     },
     /// No name is all of them.
     Close(Option<String>),
+    Prepare(String, Box<Named>),
     Deallocate(Option<String>),
     DiscardAll,
     /// Taken, and without effect; answered by this tag.
@@ -76,6 +78,10 @@ impl Command {
             Statement::Close { cursor: CloseCursor::All } => Self::Close(None),
             Statement::Close { cursor: CloseCursor::Specific { name } } => {
                 Self::Close(Some(folded(name)))
+            }
+            Statement::Prepare { name, data_types, statement } => {
+                let (types, statement) = (data_types.clone(), (**statement).clone());
+                Self::Prepare(folded(name), Box::new(Named { types, statement }))
             }
             Statement::Deallocate { name, .. } => {
                 let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");
@@ -178,7 +184,7 @@ fn declare(all: &[Declare]) -> Result<Command, QueryError> {
 }
 
 /// A name as PostgreSQL knows it: in lower case where it is not quoted.
-fn folded(name: &Ident) -> String {
+pub(super) fn folded(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
         None => name.value.to_lowercase(),

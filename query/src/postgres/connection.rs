@@ -1,10 +1,13 @@
-//! What belongs to one connection: what it has set, and its cursors.
+//! What belongs to one connection: what it has set, its cursors, and statements that it has named.
 
+use super::command::folded;
 use super::cursor::Cursor;
 use super::respond::fatal;
 use super::scram::Challenge;
+use super::statements::Named;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::settings::{SessionSettings, Shown};
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, Statement};
 use datafusion_postgres::pgwire::api::ClientInfo;
 use datafusion_postgres::pgwire::error::PgWireResult;
 use parking_lot::Mutex;
@@ -13,6 +16,8 @@ use std::sync::Arc;
 
 /// Cursors that one connection may have: each holds a statement that runs.
 const MAX_CURSORS: usize = 64;
+/// And statements that it may name in SQL.
+const MAX_STATEMENTS: usize = 64;
 
 /// Shared by all that happens on the connection.
 #[derive(Debug, Default)]
@@ -20,6 +25,7 @@ pub(super) struct Connection {
     login: Mutex<Login>,
     settings: Mutex<Settings>,
     cursors: Mutex<HashMap<String, Arc<Cursor>>>,
+    statements: Mutex<HashMap<String, Named>>,
 }
 
 #[derive(Debug)]
@@ -174,6 +180,46 @@ impl Connection {
     pub(super) fn close(&self, name: &str) -> Result<(), QueryError> {
         let known = self.cursors.lock().remove(name);
         known.map(drop).ok_or_else(|| unknown(name))
+    }
+
+    /// Keeps a statement by a name.
+    pub(super) fn prepare(&self, name: String, named: Named) -> Result<(), QueryError> {
+        let mut statements = self.statements.lock();
+        if statements.contains_key(&name) {
+            let text = format!("prepared statement \"{name}\" already exists");
+            return Err(QueryError::new(QueryErrorKind::DuplicateStatement, text));
+        }
+        if statements.len() >= MAX_STATEMENTS {
+            let text = format!(
+                "a connection prepares at most {MAX_STATEMENTS} statements in SQL: DEALLOCATE some"
+            );
+            return Err(QueryError::new(QueryErrorKind::Resources, text));
+        }
+        statements.insert(name, named);
+        Ok(())
+    }
+
+    /// What `EXECUTE` stands for; any other statement is itself.
+    pub(super) fn executed(&self, statement: Statement) -> Result<Statement, QueryError> {
+        let Statement::Execute { name: Some(name), parameters, .. } = &statement else {
+            return Ok(statement);
+        };
+        let name = name.0.last().and_then(ObjectNamePart::as_ident).map(folded).unwrap_or_default();
+        let named = self.statements.lock().get(&name).cloned();
+        let named = named.ok_or_else(|| {
+            let text = format!("prepared statement \"{name}\" does not exist");
+            QueryError::new(QueryErrorKind::UnknownStatement, text)
+        })?;
+        named.with(parameters)
+    }
+
+    /// Lets go of a statement; without a name, of all.
+    pub(super) fn deallocate(&self, name: Option<&str>) {
+        let mut statements = self.statements.lock();
+        match name {
+            Some(name) => drop(statements.remove(name)),
+            None => statements.clear(),
+        }
     }
 
     pub(super) fn close_all(&self) {

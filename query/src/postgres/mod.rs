@@ -6,6 +6,8 @@
 //! session       statements, prepared and not      command     those about the connection itself
 //! connection    what belongs to one connection    cursor      queries fetched some rows at a time
 //! respond       rows and errors as messages       copy        rows to the client as a file's
+//! parameter     what clients bind                 times       those with a zone as text
+//! statements    those prepared by a name in SQL
 //! ```
 //! Promises: a prepared statement keeps its text, and each execution is planned anew over the newest
 //! snapshot; rows are sent as they come, and none is kept for later; a cancel, the connection's
@@ -16,10 +18,13 @@ mod connection;
 mod conversation;
 mod copy;
 mod cursor;
+mod parameter;
 mod respond;
 mod scram;
 mod session;
 mod startup;
+mod statements;
+mod times;
 
 pub use scram::PasswordVerifier;
 

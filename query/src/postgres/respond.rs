@@ -1,17 +1,21 @@
 //! Answers and errors as messages of the protocol.
 
 use super::connection::Connection;
+use super::times::in_zone;
 use crate::answer::Answer;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::settings::{SessionSettings, Shown};
 use crate::types::to_sql;
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::timezone::Tz;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use datafusion_postgres::arrow_pg::datatypes::{
+    arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type,
+};
 use datafusion_postgres::pgwire::api::portal::Format;
-use datafusion_postgres::pgwire::api::results::{FieldInfo, QueryResponse, Response};
-use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionHandle};
+use datafusion_postgres::pgwire::api::results::{FieldFormat, FieldInfo, QueryResponse, Response};
+use datafusion_postgres::pgwire::api::{ClientInfo, ConnectionHandle, Type};
 use datafusion_postgres::pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use datafusion_postgres::pgwire::messages::data::DataRow;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
@@ -64,6 +68,8 @@ pub(super) struct Columns {
     pub(super) fields: Arc<Vec<FieldInfo>>,
     /// In the types that they are sent as.
     schema: SchemaRef,
+    /// Which are times in text, and of which zone, where it is not UTC.
+    times: Option<(Tz, Vec<bool>)>,
 }
 
 pub(super) type Rows = Box<dyn Iterator<Item = PgWireResult<DataRow>> + Send + Sync>;
@@ -86,13 +92,41 @@ impl Columns {
         let digits = settings.extra_float_digits();
         options.extra_float_digits = digits.unwrap_or(options.extra_float_digits);
         let fields = arrow_schema_to_pg_fields(&schema, format, Some(Arc::new(options)))?;
-        Ok(Self { fields: Arc::new(fields), schema })
+        let times =
+            settings.time_zone().map(|zone| (zone, fields.iter().map(is_time_text).collect()));
+        Ok(Self { fields: Arc::new(fields), schema, times })
     }
 
     pub(super) fn rows(&self, batch: &RecordBatch) -> PgWireResult<Rows> {
-        let batch = to_sql(batch, &self.schema).map_err(|error| refusal(&error.into()))?;
+        let batch = to_sql(batch, &self.schema).and_then(|batch| self.with_times(batch));
+        let batch = batch.map_err(|error| refusal(&error.into()))?;
         Ok(encode_recordbatch(Arc::clone(&self.fields), batch))
     }
+
+    fn with_times(&self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let Some((zone, are_times)) = &self.times else { return Ok(batch) };
+        let columns = batch.columns().iter().zip(are_times).map(|(column, is_time)| {
+            if *is_time { in_zone(column, *zone) } else { Ok(Arc::clone(column)) }
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
+        let fields = batch.schema_ref().fields().iter().zip(&columns);
+        let fields = fields
+            .map(|(field, column)| Field::clone(field).with_data_type(column.data_type().clone()));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema, columns, &options)
+    }
+}
+
+fn is_time_text(field: &FieldInfo) -> bool {
+    field.format() == FieldFormat::Text
+        && [Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY].contains(field.datatype())
+}
+
+/// The types that columns are sent as.
+pub(super) fn sent_types(schema: &SchemaRef) -> PgWireResult<Vec<Type>> {
+    let shown = shown(schema, &SessionSettings::default());
+    shown.fields().iter().map(|field| into_pg_type(field.data_type())).collect()
 }
 
 /// Columns as they are sent: times with a zone in the connection's own, which are the same moments,

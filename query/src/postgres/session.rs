@@ -4,19 +4,20 @@ use super::command::Command;
 use super::connection::Connection;
 use super::copy::{Copy, copy_out};
 use super::cursor::Cursor;
-use super::respond::{Writing, cancelled_by_client, refusal, row_fields, show_batch, show_schema};
+use super::parameter;
+use super::respond::{
+    Writing, cancelled_by_client, refusal, row_fields, sent_types, show_batch, show_schema,
+};
 use crate::answer::{Answer, Planning};
 use crate::engine::Engine;
 use crate::error::{QueryError, QueryErrorKind};
-use crate::parameters::parameter_types;
+use crate::parameters::{heed, typed};
 use crate::settings::{SessionSettings, Shown};
-use crate::statement::parse;
+use crate::statement::{columns, parse};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::common::ParamValues;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast;
-use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters;
 use datafusion_postgres::arrow_pg::datatypes::into_pg_type;
 use datafusion_postgres::pgwire::api::portal::{Format, Portal, PortalExecutionState};
 use datafusion_postgres::pgwire::api::query::{
@@ -56,7 +57,7 @@ pub(super) struct Prepared {
     /// What it is where it is about the connection.
     command: Option<Command>,
     /// Of the parameters of its query.
-    types: Vec<Option<DataType>>,
+    pub(super) types: Vec<DataType>,
     /// Of its rows.
     schema: SchemaRef,
 }
@@ -85,12 +86,10 @@ impl Session {
         statement: ast::Statement,
         settings: &SessionSettings,
     ) -> PgWireResult<Planning> {
-        let types = &portal.statement.statement.types;
-        if types.is_empty() {
+        if portal.statement.statement.types.is_empty() {
             return Ok(self.planning(statement, settings));
         }
-        let types: Vec<Option<&DataType>> = types.iter().map(Option::as_ref).collect();
-        let parameters: ParamValues = deserialize_parameters(portal, &types)?;
+        let parameters = parameter::values(portal)?;
         let context = self.engine.statement(settings);
         Ok(Box::pin(async move {
             let plan = context.logical(statement).await?;
@@ -200,20 +199,11 @@ impl Session {
             }
             Command::DiscardAll => {
                 connection.close_all();
+                connection.deallocate(None);
                 tell(client, connection.reset_all()).await?;
                 done("DISCARD ALL")
             }
-            Command::Show(name) => {
-                let settings = connection.settings();
-                let shown = match &name {
-                    Some(name) => vec![settings.show(name).map_err(said)?],
-                    None => settings.all(),
-                };
-                let schema = show_schema(shown.first().filter(|_| name.is_some()));
-                let batch = show_batch(&schema, &shown).map_err(|error| said(error.into()))?;
-                let batches = stream::iter([Ok(batch)]);
-                Writing::of(client, format).rows(&schema, batches, "SHOW")
-            }
+            Command::Show(name) => show(client, name.as_deref(), format),
             Command::Begin if client.transaction_status() == TransactionStatus::Idle => {
                 connection.begin_transaction();
                 Ok(Response::TransactionStart(Tag::new("BEGIN")))
@@ -239,6 +229,10 @@ impl Session {
                 }
                 done("CLOSE CURSOR")
             }
+            Command::Prepare(name, named) => {
+                connection.prepare(name, *named).map_err(said)?;
+                done("PREPARE")
+            }
             Command::Nothing(tag) => done(tag),
             Command::Deallocate(_) | Command::Declare { .. } | Command::Copy(_) => {
                 let text = "a statement came where none of its kind can be";
@@ -248,11 +242,28 @@ impl Session {
     }
 }
 
+/// What is set: one parameter, or all.
+fn show(client: &impl ClientInfo, name: Option<&str>, format: &Format) -> PgWireResult<Response> {
+    let settings = Connection::of(client).settings();
+    let said = |error: QueryError| refusal(&error);
+    let shown = match name {
+        Some(name) => vec![settings.show(name).map_err(said)?],
+        None => settings.all(),
+    };
+    let schema = show_schema(shown.first().filter(|_| name.is_some()));
+    let batch = show_batch(&schema, &shown).map_err(|error| said(error.into()))?;
+    Writing::of(client, format).rows(&schema, stream::iter([Ok(batch)]), "SHOW")
+}
+
 /// Lets go of prepared statements.
-fn deallocate(store: &impl PortalStore, name: Option<&str>) -> Response {
+fn deallocate(
+    client: &(impl ClientInfo + ClientPortalStore<PortalStore: PortalStore>),
+    name: Option<&str>,
+) -> Response {
+    Connection::of(client).deallocate(name);
     match name {
         Some(name) => {
-            store.rm_statement(name);
+            client.portal_store().rm_statement(name);
             Response::Execution(Tag::new("DEALLOCATE"))
         }
         // They go with their connection: a store has no list of them.
@@ -324,11 +335,13 @@ impl Session {
         C::Error: std::fmt::Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        let statement = Connection::of(client).executed(statement);
+        let statement = statement.map_err(|error| refusal(&error))?;
         let command = Command::of(&statement).map_err(|error| refusal(&error))?;
         check_transaction(client, command.as_ref())?;
         let goes_on = matches!(command, Some(Command::RollbackTo));
         let response = match command {
-            Some(Command::Deallocate(name)) => deallocate(client.portal_store(), name.as_deref()),
+            Some(Command::Deallocate(name)) => deallocate(client, name.as_deref()),
             command => {
                 let handle = client.session_extensions().get::<Arc<ConnectionHandle>>();
                 let cancelled = match &handle {
@@ -486,9 +499,7 @@ impl ExtendedQueryHandler for Session {
                 check_columns(schema, answer.schema())?;
                 Writing::of(client, format).answer(answer)
             }
-            Some(Command::Deallocate(name)) => {
-                Ok(deallocate(client.portal_store(), name.as_deref()))
-            }
+            Some(Command::Deallocate(name)) => Ok(deallocate(client, name.as_deref())),
             Some(Command::Declare { name, query, hold }) => {
                 let query = ast::Statement::Query(query.clone());
                 let plan = self.planning_of(portal, query, &settings)?;
@@ -571,11 +582,7 @@ fn check_bind(message: &Bind, wanted: usize) -> PgWireResult<()> {
 
 /// A client reads rows by the columns that it was told of.
 fn check_columns(prepared: &SchemaRef, now: &SchemaRef) -> PgWireResult<()> {
-    let types = |schema: &SchemaRef| {
-        let types = schema.fields().iter().map(|field| into_pg_type(field.data_type()));
-        types.collect::<PgWireResult<Vec<Type>>>()
-    };
-    if types(prepared)? == types(now)? {
+    if sent_types(prepared)? == sent_types(now)? {
         return Ok(());
     }
     let text = "cached plan must not change result type: prepare the statement again";
@@ -619,7 +626,7 @@ impl QueryParser for Preparer {
         &self,
         client: &C,
         sql: &str,
-        _types: &[Option<Type>],
+        types: &[Option<Type>],
     ) -> PgWireResult<Option<Prepared>>
     where
         C: ClientInfo + Unpin + Send + Sync,
@@ -634,13 +641,13 @@ impl QueryParser for Preparer {
             let text = "cannot insert multiple commands into a prepared statement";
             return Err(refusal(&QueryError::new(QueryErrorKind::Syntax, text)));
         }
-        let prepared = self.prepared(&connection, statement).await;
+        let told: Vec<_> = types.iter().map(|told| parameter::data_type(told.as_ref()?)).collect();
+        let prepared = self.prepared(&connection, statement, &told).await;
         prepared.map(Some).map_err(|error| refusal(&error))
     }
 
     fn get_parameter_types(&self, prepared: &Prepared) -> PgWireResult<Vec<Type>> {
-        let types = prepared.types.iter();
-        types.map(|known| known.as_ref().map_or(Ok(Type::UNKNOWN), into_pg_type)).collect()
+        prepared.types.iter().map(into_pg_type).collect()
     }
 
     fn get_result_schema(
@@ -656,8 +663,11 @@ impl Preparer {
     async fn prepared(
         &self,
         connection: &Connection,
-        statement: ast::Statement,
+        mut statement: ast::Statement,
+        told: &[Option<DataType>],
     ) -> Result<Prepared, QueryError> {
+        statement = connection.executed(statement)?;
+        heed(&mut statement, told);
         let settings = connection.settings();
         let command = Command::of(&statement)?;
         let query = match &command {
@@ -666,12 +676,15 @@ impl Preparer {
             Some(Command::Copy(copy)) => Some(ast::Statement::Query(copy.query.clone())),
             Some(_) => None,
         };
-        let plan = match query {
-            None => None,
-            Some(query) => Some(self.plan(query, &settings).await?),
+        let (plan, types) = match query {
+            None => (None, Vec::new()),
+            Some(query) => {
+                let (plan, types) = typed(self.plan(query, &settings).await?, told)?;
+                (Some(plan), types)
+            }
         };
         let schema = match (&command, &plan) {
-            (None, Some(plan)) => Arc::new(plan.schema().as_arrow().clone()),
+            (None, Some(plan)) => columns(plan),
             (Some(Command::Show(name)), _) => {
                 let shown = name.as_ref().map(|name| settings.show(name)).transpose()?;
                 show_schema(shown.as_ref())
@@ -679,7 +692,6 @@ impl Preparer {
             (Some(Command::Fetch { name, .. }), _) => Arc::clone(connection.cursor(name)?.schema()),
             _ => Arc::new(Schema::empty()),
         };
-        let types = plan.as_ref().map(parameter_types).transpose()?.unwrap_or_default();
         Ok(Prepared { statement, command, types, schema })
     }
 

@@ -15,3 +15,4 @@ mod rollups;
 mod slt;
 mod store;
 mod system;
+mod values;
