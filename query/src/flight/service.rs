@@ -72,7 +72,7 @@ impl FlightSql {
 
     /// The columns of a statement's answer, and the types of its parameters.
     async fn prepared(&self, sql: &str) -> Result<(SchemaRef, Vec<Option<DataType>>), QueryError> {
-        let parsed = parse_one(self.engine.parser(), sql)?;
+        let parsed = parse_one(self.engine.reader(), sql)?;
         let context = self.engine.statement(&SessionSettings::default());
         let plan = self.engine.on_query_threads(async move { context.logical(parsed).await });
         let plan = plan.await?;
@@ -83,7 +83,7 @@ impl FlightSql {
         if handle.parameters.is_none() {
             return self.engine.query(&handle.sql).await;
         }
-        let parsed = parse_one(self.engine.parser(), &handle.sql)?;
+        let parsed = parse_one(self.engine.reader(), &handle.sql)?;
         let values = handle.values()?;
         let context = self.engine.statement(&SessionSettings::default());
         let plan: Planning = Box::pin(async move {

@@ -1,17 +1,21 @@
 //! Functions of our own in SQL, and the planner rules that some of them need.
 
+mod by_row;
 mod by_series;
 mod counter;
 mod first_last;
 mod gapfill;
 mod label;
+mod lookup;
 mod m4;
 mod postgres;
 mod prom;
+mod pure;
 mod setting;
 mod state;
 mod width;
 
+use crate::pg_catalog::{Directory, listed};
 use counter::{Counter, Kind};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
@@ -21,24 +25,35 @@ use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_planner::ExtensionPlanner;
 use datafusion::prelude::SessionContext;
 use first_last::{End, ValueAt};
+pub(crate) use pure::like_escape;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+const TIME_BUCKET: &str = "time_bucket";
+
 /// Adds the functions; `time_bucket` is `date_bin` by another name.
-pub(crate) fn register(context: &SessionContext) -> Result<()> {
+pub(crate) fn register(context: &SessionContext, directory: &Arc<Directory>) -> Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
-    let bucket = date_bin().as_ref().clone().with_aliases(["time_bucket"]);
+    let bucket = date_bin().as_ref().clone().with_aliases([TIME_BUCKET]);
     state.register_udf(Arc::new(bucket))?;
     let scalars = [
         ScalarUDF::from(gapfill::Bucket::new()),
         ScalarUDF::from(gapfill::Filled::locf()),
         ScalarUDF::from(gapfill::Filled::interpolate()),
         ScalarUDF::from(label::Label::new()),
+    ];
+    let catalog = [
         ScalarUDF::from(setting::CurrentSetting::new()),
         ScalarUDF::from(setting::SetConfig::new()),
+        ScalarUDF::from(pure::ExpandArray::new()),
     ];
     let constants = postgres::Constant::all().map(ScalarUDF::from);
-    for scalar in scalars.into_iter().chain(constants) {
+    let by_row = lookup::all(directory).into_iter().chain(pure::all(directory));
+    let by_row = by_row.map(ScalarUDF::from);
+    let mut own = BTreeSet::from([TIME_BUCKET.to_owned()]);
+    own.extend(scalars.iter().map(|scalar| scalar.name().to_owned()));
+    for scalar in scalars.into_iter().chain(catalog).chain(constants).chain(by_row) {
         state.register_udf(Arc::new(scalar))?;
     }
     let aggregates = [
@@ -52,9 +67,11 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
         AggregateUDF::from(prom::Extrapolated::new(prom::Kind::Delta)),
         AggregateUDF::from(m4::M4::new()),
     ];
+    own.extend(aggregates.iter().map(|aggregate| aggregate.name().to_owned()));
     for aggregate in aggregates {
         state.register_udaf(Arc::new(aggregate))?;
     }
+    directory.tell(listed(&state, &own));
     Ok(())
 }
 

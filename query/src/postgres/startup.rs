@@ -63,7 +63,10 @@ impl Startup {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let connection = Connection::of(client);
-        let set = connection.begin(|settings| begin(settings, client.metadata()));
+        let set = connection.begin(|settings| {
+            settings.be(&user(client));
+            begin(settings, client.metadata())
+        });
         set.map_err(|error| fatal(error.sqlstate(), error.to_string()))?;
         connection.admit();
         let (process, key) = self.keys.generate(client);
