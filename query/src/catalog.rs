@@ -7,7 +7,6 @@ use crate::scan::TableView;
 use async_trait::async_trait;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::error::Result;
-use std::fmt;
 use std::sync::Arc;
 use warpline_storage::{Snapshot, TableSnapshot};
 
@@ -47,25 +46,6 @@ pub(crate) struct SnapshotSchema {
     pub named: Arc<Named>,
 }
 
-/// The tables there are now: what `pg_catalog` lists, so that its object ids stay the same from
-/// statement to statement.
-pub(crate) struct LiveSchema {
-    pub source: Source,
-    pub show: Show,
-}
-
-impl LiveSchema {
-    fn now(&self) -> SnapshotSchema {
-        SnapshotSchema { snapshot: (self.source)(), show: self.show, named: Arc::default() }
-    }
-}
-
-impl fmt::Debug for LiveSchema {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LiveSchema")
-    }
-}
-
 #[async_trait]
 impl SchemaProvider for SnapshotSchema {
     fn table_names(&self) -> Vec<String> {
@@ -78,20 +58,5 @@ impl SchemaProvider for SnapshotSchema {
 
     fn table_exist(&self, name: &str) -> bool {
         self.snapshot.table(name).is_some()
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for LiveSchema {
-    fn table_names(&self) -> Vec<String> {
-        self.now().table_names()
-    }
-
-    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.now().table(name).await
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.now().table_exist(name)
     }
 }

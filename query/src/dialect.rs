@@ -6,9 +6,6 @@
 //! a AT TIME ZONE 'Asia/Tokyo'        timezone('Asia/Tokyo', a)
 //! now() - $1                         now() - $1::interval
 //! ARRAY(SELECT a FROM t)             (SELECT array_agg(a) FROM t), which is NULL where that is empty
-//! WHERE pg_table_is_visible(c.oid)   c.relnamespace IN (the catalog and the usual schema)
-//! quote_ident(table_schema) IN ('')  IN (the usual schema): what the parser makes of Grafana's way to
-//!                                    ask for the search path
 //! ```
 //! Arrays and columns of one name have files of their own.
 
@@ -18,8 +15,8 @@ mod arrays;
 pub(crate) use again::{is_twice, shown, tell_apart};
 pub(crate) use arrays::{cast, marked};
 
-use crate::catalog::SCHEMA;
 use crate::error::{QueryError, QueryErrorKind};
+use crate::functions::like_escape;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Statement, TimezoneInfo,
@@ -40,14 +37,11 @@ pub(crate) fn rewrite(statement: &mut Statement) -> Result<(), QueryError> {
     if let ControlFlow::Break(error) = statement.visit(&mut Patterns::default()) {
         return Err(error);
     }
-    let _: ControlFlow<()> = statement.visit(&mut Filters);
     Ok(())
 }
 
-const GRAFANAS: &str = "quote_ident(table_schema)";
-
-/// Patterns with another escape than DataFusion's, those of `SIMILAR TO`, zones, and Grafana's
-/// search path.
+/// Patterns with another escape than DataFusion's, those of `SIMILAR TO`, zones, and arrays of
+/// queries.
 #[derive(Default)]
 struct Patterns {
     /// How often `AT TIME ZONE` was met.
@@ -64,15 +58,8 @@ impl VisitorMut for Patterns {
             && let Expr::Value(value) = &mut **pattern
             && let Value::SingleQuotedString(text) = &mut value.value
         {
-            *text = escaped(text, escape);
+            *text = like_escape(text, escape.encode_utf8(&mut [0; 4]));
             *escape_char = None;
-        }
-        if let Expr::InList { expr, list, .. } = expr
-            && let [Expr::Value(path)] = &mut list[..]
-            && path.value == Value::SingleQuotedString(String::new())
-            && expr.to_string() == GRAFANAS
-        {
-            path.value = Value::SingleQuotedString(SCHEMA.to_owned());
         }
         if matches!(expr, Expr::AtTimeZone { .. }) {
             self.zones += 1;
@@ -202,71 +189,6 @@ fn one_character(value: &ValueWithSpan) -> Option<char> {
     }
 }
 
-/// The same pattern with backslashes before what stands for itself.
-fn escaped(pattern: &str, escape: char) -> String {
-    let mut escaped = String::with_capacity(pattern.len());
-    let mut characters = pattern.chars();
-    while let Some(one) = characters.next() {
-        let itself = if one == escape { characters.next() } else { None };
-        if itself.is_some_and(|one| ['%', '_', ESCAPE].contains(&one)) || one == ESCAPE {
-            escaped.push(ESCAPE);
-        }
-        escaped.push(itself.unwrap_or(one));
-    }
-    escaped
-}
-
-/// Filters of the catalog's tables by what is visible.
-struct Filters;
-
-impl VisitorMut for Filters {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        if let SetExpr::Select(select) = &mut *query.body
-            && let Some(filter) = &mut select.selection
-        {
-            let _: ControlFlow<()> = filter.visit(&mut Visible);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-struct Visible;
-
-impl VisitorMut for Visible {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Some(other) = visible(expr) {
-            *expr = other;
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// Tables of the search path; those of other schemas are named with theirs.
-fn visible(expr: &Expr) -> Option<Expr> {
-    let Expr::Function(call) = expr else { return None };
-    let FunctionArguments::List(list) = &call.args else { return None };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(words)))] =
-        &list.args[..]
-    else {
-        return None;
-    };
-    let is_named = call.name.to_string().to_ascii_lowercase().ends_with("pg_table_is_visible");
-    let (Ident { value: column, .. }, of) = words.split_last()?;
-    if !is_named || of.is_empty() || !column.eq_ignore_ascii_case("oid") {
-        return None;
-    }
-    let of: Vec<String> = of.iter().map(ToString::to_string).collect();
-    parsed(&format!(
-        "{}.relnamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace AS n \
-         WHERE n.nspname IN ('{SCHEMA}', 'pg_catalog'))",
-        of.join(".")
-    ))
-}
-
 fn parsed(sql: &str) -> Option<Expr> {
     Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
 }
@@ -287,10 +209,6 @@ mod tests {
             ("SELECT a LIKE 'pg/_%' ESCAPE '/'", r"SELECT a LIKE 'pg\_%'"),
             ("SELECT a NOT LIKE '50//60!%' ESCAPE '!'", "SELECT a NOT LIKE '50//60\\%'"),
             ("SELECT a ILIKE 'c:\\/%//' ESCAPE '/'", r"SELECT a ILIKE 'c:\\\%/'"),
-            (
-                "SELECT 1 WHERE quote_ident(table_schema) IN ('')",
-                "SELECT 1 WHERE quote_ident(table_schema) IN ('public')",
-            ),
             (
                 "SELECT array(SELECT a FROM t WHERE t.b = u.b ORDER BY c) FROM u",
                 "SELECT (SELECT array_agg(a ORDER BY c) FROM t WHERE t.b = u.b) FROM u",
@@ -321,15 +239,8 @@ mod tests {
             ),
             ("SELECT a LIKE b ESCAPE '/'", "SELECT a LIKE b ESCAPE '/'"),
             ("SELECT f(t.oid) FROM t WHERE a LIKE 'b'", "SELECT f(t.oid) FROM t WHERE a LIKE 'b'"),
-            (
-                "SELECT pg_table_is_visible(c.oid) FROM pg_class c",
-                "SELECT pg_table_is_visible(c.oid) FROM pg_class c",
-            ),
         ] {
             assert_eq!(rewritten(sql), want);
         }
-        let visible =
-            rewritten("SELECT 1 FROM pg_class c WHERE pg_catalog.pg_table_is_visible(c.oid)");
-        assert!(visible.contains("WHERE c.relnamespace IN (SELECT n.oid FROM"), "{visible}");
     }
 }

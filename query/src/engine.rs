@@ -1,7 +1,7 @@
 //! The engine: statements in, record batches out, on threads and memory of its own.
 
 use crate::answer::{Answer, Deadline, Planning, Work, run};
-use crate::catalog::{CATALOG, LiveSchema, SCHEMA, SCHEMAS, SnapshotSchema, Source};
+use crate::catalog::{CATALOG, SCHEMA, SCHEMAS, SnapshotSchema, Source};
 use crate::downsample::{DownsampleRule, UseRollups};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::exact::ExactSums;
@@ -9,8 +9,10 @@ use crate::functions;
 use crate::information::{INFORMATION_SCHEMA, Information};
 use crate::metrics::{QueryCounts, QueryMetrics};
 use crate::named::Named;
+use crate::pg_catalog::{Directory, PG_CATALOG, PgCatalog, key};
 use crate::planner::Planner;
 use crate::plans::Plans;
+use crate::reader::Reader;
 use crate::scan::{Chunks, Footers};
 use crate::settings::SessionSettings;
 use crate::statement::{Statement, parse_one};
@@ -28,7 +30,6 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, OptimizerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
-use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -99,10 +100,10 @@ struct Inner {
     source: Source,
     /// Everything a statement's context has in common with every other's.
     base: SessionContext,
-    pg_catalog: Arc<dyn SchemaProvider>,
+    directory: Arc<Directory>,
     system: SystemSchema,
     metrics: Arc<QueryMetrics>,
-    parser: PostgresCompatibilityParser,
+    reader: Reader,
     plans: Arc<Plans>,
     statement_bytes: usize,
     answer_rows: u64,
@@ -155,7 +156,7 @@ impl Engine {
         let metrics = Arc::<QueryMetrics>::default();
         let (snapshots, counted) = (Arc::clone(&source), Arc::clone(&metrics));
         let system = SystemSchema { snapshots, counted, metrics: told };
-        let (base, pg_catalog) = base_context(&source, &system, options)?;
+        let (base, directory) = base_context(&source, &system, options)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("warpline-query")
@@ -169,10 +170,10 @@ impl Engine {
         let inner = Inner {
             source,
             base,
-            pg_catalog,
+            directory,
             system,
             metrics,
-            parser: PostgresCompatibilityParser::new(),
+            reader: Reader::new(),
             plans: Arc::new(Plans::new(options.plans)),
             statement_bytes: options.statement_bytes,
             answer_rows: options.answer_rows,
@@ -195,7 +196,7 @@ impl Engine {
         let deadline = self.deadline(settings.statement_timeout());
         let (engine, sql, settings) = (self.clone(), sql.to_owned(), settings.clone());
         let plan = async move {
-            let parse = || parse_one(engine.parser(), &sql);
+            let parse = || parse_one(engine.reader(), &sql);
             engine.statement(&settings).plan(&sql, parse).await
         };
         self.execute(Box::pin(plan), deadline).await
@@ -236,11 +237,12 @@ impl Engine {
             catalog.register_schema(name, schema).expect("a catalog in memory takes any schema");
         };
         let named = Arc::new(Named::default());
-        let schemas = self.schemas_of(&snapshot, &named);
+        let schemas = self.schemas_of(&snapshot, &named, settings);
         for (name, schema) in &schemas {
             register(name, Arc::clone(schema));
         }
-        register(INFORMATION_SCHEMA, Arc::new(Information { schemas }));
+        let information = Information { schemas, snapshot: snapshot.clone() };
+        register(INFORMATION_SCHEMA, Arc::new(information));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.base.state();
         state.register_catalog_list(Arc::new(catalogs));
@@ -253,17 +255,27 @@ impl Engine {
                 schema.clone_into(&mut options.catalog.default_schema);
             }
             options.extensions.insert(settings.clone());
+            // Functions see what is set as it is now.
+            state.mark_start_execution();
         }
         let plans = settings.plans_as_usual().then(|| Arc::clone(&self.inner.plans));
         Statement::new(snapshot, named, self.inner.statement_bytes, plans, state)
     }
 
     /// The schemas over a snapshot. `named` learns which columns a statement means.
-    fn schemas_of(&self, snapshot: &Snapshot, named: &Arc<Named>) -> Schemas {
-        let mut schemas: Schemas = vec![
-            ("pg_catalog", self.inner.pg_catalog.clone()),
-            (SYSTEM, Arc::new(self.inner.system.clone())),
-        ];
+    fn schemas_of(
+        &self,
+        snapshot: &Snapshot,
+        named: &Arc<Named>,
+        settings: &SessionSettings,
+    ) -> Schemas {
+        let pg_catalog = PgCatalog {
+            directory: Arc::clone(&self.inner.directory),
+            snapshot: snapshot.clone(),
+            settings: settings.clone(),
+        };
+        let mut schemas: Schemas =
+            vec![(PG_CATALOG, Arc::new(pg_catalog)), (SYSTEM, Arc::new(self.inner.system.clone()))];
         for (name, show) in SCHEMAS {
             let (snapshot, named) = (snapshot.clone(), Arc::clone(named));
             schemas.push((name, Arc::new(SnapshotSchema { snapshot, show, named })));
@@ -274,19 +286,17 @@ impl Engine {
     /// The schemas over the newest snapshot, for listings.
     pub(crate) fn schemas(&self) -> Schemas {
         let named = Arc::new(Named::default());
-        self.schemas_of(&(self.inner.source)(), &named)
+        self.schemas_of(&(self.inner.source)(), &named, &SessionSettings::default())
     }
 
     /// What tells the rows of a table apart: its identity and the time.
     pub(crate) fn key(&self, table: &str) -> Option<Vec<String>> {
         let snapshot = (self.inner.source)();
-        let schema = &snapshot.table(table)?.schema;
-        let identity = schema.identity.iter().map(ToString::to_string);
-        Some(identity.chain(["time".to_owned()]).collect())
+        Some(key(snapshot.table(table)?).map(str::to_owned).collect())
     }
 
-    pub(crate) fn parser(&self) -> &PostgresCompatibilityParser {
-        &self.inner.parser
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.inner.reader
     }
 
     /// Runs work of a statement on the query threads; dropping the answer stops it.
@@ -306,13 +316,8 @@ fn base_context(
     source: &Source,
     system: &SystemSchema,
     options: &EngineOptions,
-) -> DataFusionResult<(SessionContext, Arc<dyn SchemaProvider>)> {
+) -> DataFusionResult<(SessionContext, Arc<Directory>)> {
     let catalog = Arc::new(MemoryCatalogProvider::new());
-    for (name, show) in SCHEMAS {
-        let live = LiveSchema { source: Arc::clone(source), show };
-        catalog.register_schema(name, Arc::new(live))?;
-    }
-    catalog.register_schema(SYSTEM, Arc::new(system.clone()))?;
     let catalogs = MemoryCatalogProviderList::new();
     catalogs.register_catalog(CATALOG.to_owned(), Arc::clone(&catalog) as _);
     let state = SessionStateBuilder::new()
@@ -326,9 +331,11 @@ fn base_context(
         .build();
     let context = SessionContext::new_with_state(state);
     setup_pg_catalog(&context, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
-    functions::register(&context)?;
-    let pg_catalog = catalog.schema("pg_catalog").expect("it was just registered");
-    Ok((context, pg_catalog))
+    let library = catalog.schema(PG_CATALOG).expect("it was just registered");
+    let directory = Directory::new(Arc::clone(source), library, Arc::new(system.clone()));
+    let directory = Arc::new(directory);
+    functions::register(&context, &directory)?;
+    Ok((context, directory))
 }
 
 fn session_config(options: &EngineOptions) -> SessionConfig {

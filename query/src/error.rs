@@ -156,7 +156,8 @@ fn kind_of_arrow(error: &ArrowError) -> QueryErrorKind {
 }
 
 fn is_missing_table(text: &str) -> bool {
-    text.starts_with("table '") && text.ends_with("' not found")
+    (text.starts_with("table '") && text.ends_with("' not found"))
+        || (text.starts_with("relation \"") && text.ends_with("\" does not exist"))
 }
 
 fn is_forbidden(text: &str) -> bool {

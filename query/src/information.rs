@@ -5,6 +5,7 @@
 //! named, and not before.
 
 use crate::catalog::{CATALOG, SCHEMA};
+use crate::pg_catalog::{PG_CATALOG, key, key_name, sql_name};
 use crate::types::plain;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -16,38 +17,16 @@ use datafusion::error::Result;
 use datafusion_postgres::arrow_pg::datatypes::into_pg_type;
 use std::fmt;
 use std::sync::Arc;
+use warpline_storage::Snapshot;
 
 pub(crate) const INFORMATION_SCHEMA: &str = "information_schema";
 
 const TABLES: [&str; 4] = ["columns", "schemata", "tables", "views"];
+/// Tables about what keeps the rows of a table apart.
+const KEYS: [&str; 2] = ["key_column_usage", "table_constraints"];
 /// What there is none of, with the columns that are asked for.
-const EMPTY: [(&str, &[&str]); 3] = [
-    (
-        "key_column_usage",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "column_name",
-        ],
-    ),
-    ("referential_constraints", &["constraint_catalog", "constraint_schema", "constraint_name"]),
-    (
-        "table_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "constraint_type",
-        ],
-    ),
-];
+const EMPTY: [(&str, &[&str]); 1] =
+    [("referential_constraints", &["constraint_catalog", "constraint_schema", "constraint_name"])];
 /// What DataFusion tells of its functions.
 const FUNCTIONS: [&str; 2] = ["routines", "parameters"];
 
@@ -55,6 +34,8 @@ const FUNCTIONS: [&str; 2] = ["routines", "parameters"];
 #[derive(Clone)]
 pub(crate) struct Information {
     pub(crate) schemas: Vec<(&'static str, Arc<dyn SchemaProvider>)>,
+    /// Its tables have keys.
+    pub(crate) snapshot: Snapshot,
 }
 
 impl fmt::Debug for Information {
@@ -67,7 +48,7 @@ impl fmt::Debug for Information {
 impl SchemaProvider for Information {
     fn table_names(&self) -> Vec<String> {
         let empty = EMPTY.iter().map(|(name, _)| *name);
-        TABLES.into_iter().chain(empty).chain(FUNCTIONS).map(str::to_owned).collect()
+        TABLES.into_iter().chain(KEYS).chain(empty).chain(FUNCTIONS).map(str::to_owned).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -75,6 +56,8 @@ impl SchemaProvider for Information {
             "columns" => self.columns().await?,
             "schemata" => self.schemata()?,
             "tables" => self.tables()?,
+            "key_column_usage" => self.key_column_usage()?,
+            "table_constraints" => self.table_constraints()?,
             "views" => {
                 let names = ["view_definition", "definition", "check_option", "is_updatable"];
                 batch(of_tables(&[]).into_iter().chain(names.map(|name| (name, texts([])))))?
@@ -145,7 +128,7 @@ impl Information {
             ("collation_name", all(None)),
             ("domain_name", all(None)),
             ("udt_catalog", all(Some(CATALOG))),
-            ("udt_schema", all(Some("pg_catalog"))),
+            ("udt_schema", all(Some(PG_CATALOG))),
             ("udt_name", named(|of| Some(&of.internal))),
             ("is_identity", all(Some("NO"))),
             ("is_generated", all(Some("NEVER"))),
@@ -162,7 +145,7 @@ impl Information {
             .flat_map(|(schema, tables)| names(tables).into_iter().map(|name| (*schema, name)))
             .collect();
         let kinds = all.iter().map(|(schema, _)| {
-            Some(if [SCHEMA, "pg_catalog"].contains(schema) { "BASE TABLE" } else { "VIEW" })
+            Some(if [SCHEMA, PG_CATALOG].contains(schema) { "BASE TABLE" } else { "VIEW" })
         });
         let none = || texts(all.iter().map(|_| None));
         let no = || texts(all.iter().map(|_| Some("NO")));
@@ -178,6 +161,37 @@ impl Information {
             ("commit_action", none()),
         ];
         batch(of_tables(&all.iter().collect::<Vec<_>>()).into_iter().chain(own))
+    }
+
+    fn table_constraints(&self) -> Result<RecordBatch> {
+        let tables = self.snapshot.tables().map(|table| (SCHEMA, table.schema.table.to_string()));
+        let tables: Vec<_> = tables.collect();
+        let all = |value: &'static str| texts(tables.iter().map(|_| Some(value)));
+        let own = [
+            ("constraint_type", all("PRIMARY KEY")),
+            ("is_deferrable", all("NO")),
+            ("initially_deferred", all("NO")),
+            ("enforced", all("YES")),
+        ];
+        batch(of_constraints(&tables).into_iter().chain(own))
+    }
+
+    fn key_column_usage(&self) -> Result<RecordBatch> {
+        let columns = || {
+            self.snapshot.tables().flat_map(|table| {
+                (1..).zip(key(table)).map(move |(place, column)| (table, place, column))
+            })
+        };
+        let tables = columns().map(|(table, ..)| (SCHEMA, table.schema.table.to_string()));
+        let tables: Vec<_> = tables.collect();
+        let places = Int32Array::from_iter_values(columns().map(|(_, place, _)| place));
+        let none: ArrayRef = Arc::new(Int32Array::from(vec![None; tables.len()]));
+        let own: [Named; 3] = [
+            ("column_name", texts(columns().map(|(_, _, column)| Some(column)))),
+            ("ordinal_position", Arc::new(places)),
+            ("position_in_unique_constraint", none),
+        ];
+        batch(of_constraints(&tables).into_iter().chain(own))
     }
 
     fn schemata(&self) -> Result<RecordBatch> {
@@ -208,6 +222,17 @@ fn of_tables(tables: &[&(&'static str, String)]) -> [Named; 3] {
         ("table_schema", texts(tables.iter().map(|(schema, _)| Some(*schema)))),
         ("table_name", texts(tables.iter().map(|(_, name)| Some(name.as_str())))),
     ]
+}
+
+/// The columns that name a table's key, and the table.
+fn of_constraints(tables: &[(&'static str, String)]) -> Vec<Named> {
+    let names: Vec<String> = tables.iter().map(|(_, table)| key_name(table)).collect();
+    let constraints = [
+        ("constraint_catalog", texts(tables.iter().map(|_| Some(CATALOG)))),
+        ("constraint_schema", texts(tables.iter().map(|(schema, _)| Some(*schema)))),
+        ("constraint_name", texts(names.iter().map(|name| Some(name.as_str())))),
+    ];
+    constraints.into_iter().chain(of_tables(&tables.iter().collect::<Vec<_>>())).collect()
 }
 
 fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
@@ -247,19 +272,14 @@ impl Type {
             DataType::Dictionary(_, values) => return Self::of(values),
             of => into_pg_type(of).map_or_else(|_| "text".to_owned(), |of| of.name().to_owned()),
         };
-        let (name, precision) = match internal.as_str() {
-            "bool" => ("boolean", None),
-            "float4" => ("real", Some(24)),
-            "float8" => ("double precision", Some(53)),
-            "int2" => ("smallint", Some(16)),
-            "int4" => ("integer", Some(32)),
-            "int8" => ("bigint", Some(64)),
-            "time" => ("time without time zone", None),
-            "timestamp" => ("timestamp without time zone", None),
-            "timestamptz" => ("timestamp with time zone", None),
-            "varchar" => ("character varying", None),
-            array if array.starts_with('_') => ("ARRAY", None),
-            other => (other, None),
+        let name = if internal.starts_with('_') { "ARRAY" } else { sql_name(&internal) };
+        let precision = match internal.as_str() {
+            "float4" => Some(24),
+            "float8" => Some(53),
+            "int2" => Some(16),
+            "int4" => Some(32),
+            "int8" => Some(64),
+            _ => None,
         };
         Self { name: name.to_owned(), precision, internal }
     }

@@ -24,6 +24,7 @@ use datafusion::error::Result as DataFusionResult;
 use parameters::{PARAMETERS, Parameter, Span};
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const ROLLUPS: &str = "warpline.rollups";
@@ -52,11 +53,31 @@ pub(crate) struct Shown {
 pub struct SessionSettings {
     /// By lower-case name.
     set: BTreeMap<String, String>,
-    /// Who set it, where that is known.
-    user: Option<String>,
+    /// Who has set it, where that is known.
+    user: Option<Arc<str>>,
+    /// The cursors that are open on the connection.
+    cursors: Vec<String>,
 }
 
 impl SessionSettings {
+    /// Settings of somebody's connection.
+    pub(crate) fn be(&mut self, user: &str) {
+        self.user = Some(user.into());
+    }
+
+    /// Whoever asks.
+    pub(crate) fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or(CATALOG)
+    }
+
+    pub(crate) fn with_cursors(self, cursors: Vec<String>) -> Self {
+        Self { cursors, ..self }
+    }
+
+    pub(crate) fn cursors(&self) -> &[String] {
+        &self.cursors
+    }
+
     /// Sets a parameter and answers how it is shown now.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), QueryError> {
         self.change(name, value).map(|_| ())
@@ -87,16 +108,6 @@ impl SessionSettings {
             }
             shown => shown,
         }
-    }
-
-    /// Says whose settings they are.
-    pub(crate) fn set_user(&mut self, name: String) {
-        self.user = Some(name);
-    }
-
-    /// Whose they are; of nobody in particular, those of the catalog's owner.
-    pub(crate) fn user(&self) -> &str {
-        self.user.as_deref().unwrap_or(CATALOG)
     }
 
     fn check_room(&self, key: &str, value: &str) -> Result<(), QueryError> {

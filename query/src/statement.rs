@@ -6,7 +6,9 @@ use crate::dialect;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::functions::check_integers;
 use crate::named::Named;
+use crate::pg_catalog;
 use crate::plans::Plans;
+use crate::reader::Reader;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ParamValues;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -16,9 +18,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
-use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -36,11 +37,8 @@ const SIGNS: [Token; 6] =
 const MAX_RELATIONS: u64 = 500;
 
 /// Reads a text that must hold exactly one statement.
-pub(crate) fn parse_one(
-    parser: &PostgresCompatibilityParser,
-    sql: &str,
-) -> Result<ast::Statement, QueryError> {
-    let mut statements = parse(parser, sql)?;
+pub(crate) fn parse_one(reader: &Reader, sql: &str) -> Result<ast::Statement, QueryError> {
+    let mut statements = parse(reader, sql)?;
     match (statements.pop(), statements.len()) {
         (Some(statement), 0) => Ok(statement),
         (None, _) => Err(QueryError::new(QueryErrorKind::Syntax, "the statement is empty")),
@@ -52,39 +50,40 @@ pub(crate) fn parse_one(
 }
 
 /// Reads a text of any number of statements.
-pub(crate) fn parse(
-    parser: &PostgresCompatibilityParser,
-    sql: &str,
-) -> Result<Vec<ast::Statement>, QueryError> {
-    check_length(sql)?;
-    let mut statements = parser.parse(&dialect::marked(sql)).map_err(|error| {
+pub(crate) fn parse(reader: &Reader, sql: &str) -> Result<Vec<ast::Statement>, QueryError> {
+    if sql.len() > MAX_BYTES {
+        return Err(too_large(format!("a statement has at most {MAX_BYTES} bytes")));
+    }
+    let words = Reader::words(&dialect::marked(sql)).map_err(|error| syntax(&error))?;
+    check_words(&words)?;
+    let mut statements = reader.read(words).map_err(|error| {
         if changes_something(sql) {
             read_only(sql.split_whitespace().next().unwrap_or_default())
         } else {
-            QueryError::new(QueryErrorKind::Syntax, error.to_string())
+            syntax(&error)
         }
     })?;
     statements.iter().try_for_each(check_relations)?;
     statements.iter_mut().try_for_each(dialect::rewrite)?;
+    statements.iter_mut().for_each(pg_catalog::rewrite);
     Ok(statements)
+}
+
+fn syntax(error: &ParserError) -> QueryError {
+    QueryError::new(QueryErrorKind::Syntax, error.to_string())
 }
 
 /// What a text is refused for before it is read: operators and brackets in a row become a tree as
 /// deep as they are many, which is walked by recursion. Literals and commas do not.
-fn check_length(sql: &str) -> Result<(), QueryError> {
-    if sql.len() > MAX_BYTES {
-        return Err(too_large(format!("a statement has at most {MAX_BYTES} bytes")));
-    }
-    // What is no sequence of words is the parser's to tell.
-    let words = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
-    let counts = |word: &&Token| {
+fn check_words(words: &[TokenWithSpan]) -> Result<(), QueryError> {
+    let counts = |word: &&TokenWithSpan| {
         !matches!(
-            word,
+            word.token,
             Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_)
         )
     };
     let many = words.iter().filter(counts).count();
-    let signs = words.iter().filter(|word| SIGNS.contains(word)).count();
+    let signs = words.iter().filter(|word| SIGNS.contains(&word.token)).count();
     if signs > MAX_SIGNS {
         let text =
             format!("a statement has at most {MAX_SIGNS} signs of arithmetic, this one {signs}");
@@ -320,11 +319,11 @@ impl Statement {
     /// The error in our words: an unknown table comes with the names near it.
     fn explained(&self, error: DataFusionError) -> QueryError {
         let error = QueryError::from(error);
-        if error.kind() != QueryErrorKind::UnknownTable {
-            return error;
-        }
         let text = error.to_string();
-        let quoted = text.trim_start_matches("table '").trim_end_matches("' not found");
+        let named = text.strip_prefix("table '").and_then(|text| text.strip_suffix("' not found"));
+        let (QueryErrorKind::UnknownTable, Some(quoted)) = (error.kind(), named) else {
+            return error;
+        };
         let name = quoted.strip_prefix(&format!("{CATALOG}.{SCHEMA}.")).unwrap_or(quoted);
         let known: Vec<&str> = self.snapshot.tables().map(|t| &*t.schema.table).collect();
         let hint = match near(name, &known) {
@@ -361,11 +360,13 @@ fn edits(one: &str, other: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
     use datafusion::sql::sqlparser::parser::Parser;
 
     #[test]
     fn words_are_counted_and_literals_are_not() {
-        let kind = |sql: &str| check_length(sql).map_err(|error| error.kind());
+        let kind =
+            |sql: &str| check_words(&Reader::words(sql).unwrap()).map_err(|error| error.kind());
         let chain = |operator: &str, many: usize| vec!["1"; many + 1].join(operator);
         for operator in ["+", " or ", " IN ", "-", "::a"] {
             assert_eq!(kind(&chain(operator, MAX_SIGNS)), Ok(()));
@@ -374,7 +375,8 @@ mod tests {
         }
         assert_eq!(kind(&format!("SELECT '{}'", "-".repeat(MAX_WORDS + 1))), Ok(()));
         assert_eq!(kind(&chain(", ", 10 * MAX_WORDS)), Ok(()));
-        assert_eq!(kind(&"x".repeat(MAX_BYTES + 1)), Err(QueryErrorKind::TooLarge));
+        let long = parse(&Reader::new(), &"x".repeat(MAX_BYTES + 1));
+        assert_eq!(long.unwrap_err().kind(), QueryErrorKind::TooLarge);
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn is_unsafe((name, argument): &Held) -> bool {
 }
 
 async fn names(engine: &Engine, sql: &str) -> Vec<String> {
-    let parsed = parse_one(engine.parser(), sql).unwrap();
+    let parsed = parse_one(engine.reader(), sql).unwrap();
     let plan = engine.statement(&SessionSettings::default()).plan(sql, || Ok(parsed)).await;
     let plan = plan.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let held = aggregates(&plan.physical);

@@ -78,7 +78,7 @@ impl FlightSql {
         bound: Option<&RecordBatch>,
     ) -> Result<(SchemaRef, Vec<DataType>), QueryError> {
         let told = told(bound);
-        let mut parsed = parse_one(self.engine.parser(), sql)?;
+        let mut parsed = parse_one(self.engine.reader(), sql)?;
         heed(&mut parsed, &told);
         let context = self.engine.statement(&SessionSettings::default());
         let plan = self.engine.on_query_threads(async move { context.logical(parsed).await });
@@ -91,7 +91,7 @@ impl FlightSql {
             return self.engine.query(&handle.sql).await;
         }
         let told = told(handle.parameters.as_ref());
-        let mut parsed = parse_one(self.engine.parser(), &handle.sql)?;
+        let mut parsed = parse_one(self.engine.reader(), &handle.sql)?;
         heed(&mut parsed, &told);
         let values = handle.values()?;
         let context = self.engine.statement(&SessionSettings::default());

@@ -2,16 +2,19 @@
 
 mod any_equal;
 mod at_zone;
+mod by_row;
 mod by_series;
 mod checked;
 mod counter;
 mod first_last;
 mod gapfill;
 mod label;
+mod lookup;
 mod m4;
 mod pg_typeof;
 mod postgres;
 mod prom;
+mod pure;
 mod quote;
 mod rounding;
 mod setting;
@@ -24,6 +27,7 @@ pub(crate) use any_equal::ANY_EQUAL;
 pub(crate) use checked::{CheckedConstants, check_integers};
 pub(crate) use rounding::ROUND_TO_EVEN;
 
+use crate::pg_catalog::{Directory, listed};
 use counter::{Counter, Kind};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
@@ -33,13 +37,17 @@ use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_planner::ExtensionPlanner;
 use datafusion::prelude::SessionContext;
 use first_last::{End, ValueAt};
+pub(crate) use pure::like_escape;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+const TIME_BUCKET: &str = "time_bucket";
+
 /// Adds the functions; `time_bucket` is `date_bin` by another name.
-pub(crate) fn register(context: &SessionContext) -> Result<()> {
+pub(crate) fn register(context: &SessionContext, directory: &Arc<Directory>) -> Result<()> {
     let state = context.state_ref();
     let mut state = state.write();
-    let bucket = date_bin().as_ref().clone().with_aliases(["time_bucket"]);
+    let bucket = date_bin().as_ref().clone().with_aliases([TIME_BUCKET]);
     state.register_udf(Arc::new(bucket))?;
     let scalars = [
         ScalarUDF::from(any_equal::AnyEqual::new()),
@@ -48,6 +56,8 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
         ScalarUDF::from(gapfill::Filled::locf()),
         ScalarUDF::from(gapfill::Filled::interpolate()),
         ScalarUDF::from(label::Label::new()),
+    ];
+    let catalog = [
         ScalarUDF::from(setting::CurrentSetting::new()),
         ScalarUDF::from(pg_typeof::PgTypeof::new()),
         ScalarUDF::from(quote::Quote::literal()),
@@ -56,10 +66,15 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
         ScalarUDF::from(setting::SetConfig::new()),
         ScalarUDF::from(similar_to::SimilarToEscape::new()),
         ScalarUDF::from(to_char::ToChar::new()),
+        ScalarUDF::from(pure::ExpandArray::new()),
     ];
     datafusion_pg_functions::datetime::register(&mut *state);
     let constants = postgres::Constant::all().map(ScalarUDF::from);
-    for scalar in scalars.into_iter().chain(constants) {
+    let by_row = lookup::all(directory).into_iter().chain(pure::all(directory));
+    let by_row = by_row.map(ScalarUDF::from);
+    let mut own = BTreeSet::from([TIME_BUCKET.to_owned()]);
+    own.extend(scalars.iter().map(|scalar| scalar.name().to_owned()));
+    for scalar in scalars.into_iter().chain(catalog).chain(constants).chain(by_row) {
         state.register_udf(Arc::new(scalar))?;
     }
     let aggregates = [
@@ -73,9 +88,11 @@ pub(crate) fn register(context: &SessionContext) -> Result<()> {
         AggregateUDF::from(prom::Extrapolated::new(prom::Kind::Delta)),
         AggregateUDF::from(m4::M4::new()),
     ];
+    own.extend(aggregates.iter().map(|aggregate| aggregate.name().to_owned()));
     for aggregate in aggregates {
         state.register_udaf(Arc::new(aggregate))?;
     }
+    directory.tell(listed(&state, &own));
     Ok(())
 }
 

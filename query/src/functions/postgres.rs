@@ -13,25 +13,29 @@ enum Said {
     Yes,
     No,
     Nothing,
-    /// The number of nothing.
-    NoNumber,
     Text(&'static str),
 }
 
 /// Clients read PostgreSQL's release from it.
 const VERSION: &str = concat!("PostgreSQL 16.6 (Warpline ", env!("CARGO_PKG_VERSION"), ")");
 
-const ALL: [(&str, Said); 22] = [
+const ALL: [(&str, Said); 25] = [
     ("col_description", Said::Nothing),
     ("obj_description", Said::Nothing),
     ("pg_advisory_unlock_all", Said::Nothing),
     ("pg_collation_is_visible", Said::Yes),
     ("pg_conversion_is_visible", Said::Yes),
     ("pg_function_is_visible", Said::Yes),
-    ("pg_get_function_arguments", Said::Text("")),
-    ("pg_get_function_identity_arguments", Said::Text("")),
-    ("pg_get_function_result", Said::Nothing),
-    ("pg_get_indexdef", Said::Nothing),
+    ("pg_has_role", Said::No),
+    ("pg_opfamily_is_visible", Said::Yes),
+    ("pg_relation_is_publishable", Said::No),
+    ("pg_statistics_obj_is_visible", Said::Yes),
+    ("pg_tablespace_location", Said::Text("")),
+    ("pg_ts_config_is_visible", Said::Yes),
+    ("pg_ts_dict_is_visible", Said::Yes),
+    ("pg_ts_parser_is_visible", Said::Yes),
+    ("pg_ts_template_is_visible", Said::Yes),
+    ("pg_get_function_sqlbody", Said::Nothing),
     ("pg_get_ruledef", Said::Nothing),
     ("pg_get_serial_sequence", Said::Nothing),
     ("pg_get_triggerdef", Said::Nothing),
@@ -39,10 +43,7 @@ const ALL: [(&str, Said); 22] = [
     ("pg_is_in_recovery", Said::No),
     ("pg_opclass_is_visible", Said::Yes),
     ("pg_operator_is_visible", Said::Yes),
-    ("pg_type_is_visible", Said::Yes),
     ("shobj_description", Said::Nothing),
-    ("to_regclass", Said::NoNumber),
-    ("to_regtype", Said::NoNumber),
     ("version", Said::Text(VERSION)),
 ];
 
@@ -74,7 +75,6 @@ impl ScalarUDFImpl for Constant {
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
         Ok(match self.said {
             Said::Yes | Said::No => DataType::Boolean,
-            Said::NoNumber => DataType::Int64,
             Said::Nothing | Said::Text(_) => DataType::Utf8,
         })
     }
@@ -83,7 +83,6 @@ impl ScalarUDFImpl for Constant {
         Ok(ColumnarValue::Scalar(match self.said {
             Said::Yes => ScalarValue::from(true),
             Said::No => ScalarValue::from(false),
-            Said::NoNumber => ScalarValue::Int64(None),
             Said::Nothing => ScalarValue::Utf8(None),
             Said::Text(text) => ScalarValue::from(text),
         }))

@@ -85,9 +85,10 @@ impl Connection {
         }
     }
 
-    /// What is set now.
+    /// What is set now, and which cursors are open.
     pub(super) fn settings(&self) -> SessionSettings {
-        self.settings.lock().now.clone()
+        let cursors = self.cursors.lock().keys().cloned().collect();
+        self.settings.lock().now.clone().with_cursors(cursors)
     }
 
     /// What the client sets as it connects.

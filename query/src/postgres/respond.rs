@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion_postgres::arrow_pg::datatypes::{
-    arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type,
+    PG_OID_ALIAS_KEY, arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type,
 };
 use datafusion_postgres::pgwire::api::portal::Format;
 use datafusion_postgres::pgwire::api::results::{FieldFormat, FieldInfo, QueryResponse, Response};
@@ -21,6 +21,7 @@ use datafusion_postgres::pgwire::messages::data::DataRow;
 use datafusion_postgres::pgwire::types::format::FormatOptions;
 use futures::channel::oneshot;
 use futures::{Stream, StreamExt, stream};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How the rows of one answer are written.
@@ -138,6 +139,7 @@ fn shown(schema: &SchemaRef, settings: &SessionSettings) -> SchemaRef {
 }
 
 fn shown_field(field: &FieldRef, zone: Option<&str>) -> FieldRef {
+    let field = &as_it_is(field);
     let data_type = match (field.data_type(), zone) {
         (DataType::Timestamp(unit, Some(_)), Some(zone)) => {
             DataType::Timestamp(*unit, Some(zone.into()))
@@ -154,6 +156,15 @@ fn shown_field(field: &FieldRef, zone: Option<&str>) -> FieldRef {
         _ => return Arc::clone(field),
     };
     Arc::new(Field::clone(field).with_data_type(data_type))
+}
+
+/// What is cast from the number of an object is no such number any more.
+fn as_it_is(field: &FieldRef) -> FieldRef {
+    let is_number = field.data_type() == &DataType::Int32;
+    if is_number || !field.metadata().contains_key(PG_OID_ALIAS_KEY) {
+        return Arc::clone(field);
+    }
+    Arc::new(Field::clone(field).with_metadata(HashMap::new()))
 }
 
 /// The batches, until the client asks for the statement's end while they are sent.

@@ -301,7 +301,7 @@ impl SimpleQueryHandler for Session {
             return Err(PgWireError::NotReadyForQuery);
         }
         client.set_state(PgWireConnectionState::QueryInProgress);
-        let statements = parse(self.engine.parser(), &query.query);
+        let statements = parse(self.engine.reader(), &query.query);
         let statements = statements.map_err(|error| refusal(&error))?;
         if statements.is_empty() {
             let empty = EmptyQueryResponse::new();
@@ -633,7 +633,7 @@ impl QueryParser for Preparer {
     {
         let connection = Connection::of(client);
         connection.check_admitted()?;
-        let mut statements = parse(self.engine.parser(), sql).map_err(|error| refusal(&error))?;
+        let mut statements = parse(self.engine.reader(), sql).map_err(|error| refusal(&error))?;
         let Some(statement) = statements.pop() else {
             return Ok(None);
         };

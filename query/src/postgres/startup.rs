@@ -64,7 +64,7 @@ impl Startup {
     {
         let connection = Connection::of(client);
         let set = connection.begin(|settings| {
-            settings.set_user(user(client));
+            settings.be(&user(client));
             begin(settings, client.metadata())
         });
         set.map_err(|error| fatal(error.sqlstate(), error.to_string()))?;

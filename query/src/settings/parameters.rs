@@ -52,7 +52,7 @@ impl Parameter {
     }
 }
 
-pub(super) const PARAMETERS: [Parameter; 50] = [
+pub(super) const PARAMETERS: [Parameter; 51] = [
     free("application_name", "", Span::Text).told(),
     free("bytea_output", "hex", Span::Word(&["hex", "escape"])),
     free("check_function_bodies", "on", Span::Switch),
@@ -61,6 +61,7 @@ pub(super) const PARAMETERS: [Parameter; 50] = [
     free("constraint_exclusion", "partition", Span::Text),
     free("cursor_tuple_fraction", "0.1", Span::Text),
     free("DateStyle", "ISO, YMD", Span::DateStyle).told(),
+    free("default_table_access_method", "heap", Span::Text),
     free("default_transaction_deferrable", "off", Span::Switch),
     free("default_transaction_isolation", "read committed", Span::Text),
     fixed("default_transaction_read_only", "on").told(),
