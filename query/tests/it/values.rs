@@ -5,8 +5,9 @@ use crate::clients::{http, postgres};
 use crate::fixture::{FileRows, Row, engine};
 use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, ToSql, Type};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::{Client, Column, SimpleQueryMessage};
 use warpline_query::Engine;
 
 async fn store() -> Engine {
@@ -145,7 +146,8 @@ async fn parameters_are_told_by_what_is_beside_them() {
     for told in
         [Type::INT4, Type::FLOAT8, Type::TIMESTAMPTZ, Type::INTERVAL, Type::BOOL, Type::DATE]
     {
-        let prepared = client.prepare_typed("SELECT $1", &[told.clone()]).await.unwrap();
+        let prepared =
+            client.prepare_typed("SELECT $1", std::slice::from_ref(&told)).await.unwrap();
         assert_eq!(prepared.columns()[0].type_(), &told);
     }
     let typed = client.query_typed("SELECT $1", &[(&7_i32, Type::INT4)]).await.unwrap();
@@ -164,7 +166,7 @@ async fn columns_of_one_name_are_answered() {
         ("SELECT 1, 1", ["?column?", "?column?"]),
     ] {
         let prepared = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let names: Vec<_> = prepared.columns().iter().map(|column| column.name()).collect();
+        let names: Vec<_> = prepared.columns().iter().map(Column::name).collect();
         assert_eq!(names, want, "{sql}");
         assert!(!client.query(&prepared, &[]).await.unwrap().is_empty());
     }
@@ -197,7 +199,7 @@ async fn errors_of_values_have_postgresqls_codes() {
         ("SELECT 1 FROM gpu WHERE node = any('{a')", "22P02"),
     ] {
         let error = client.simple_query(sql).await.expect_err(sql);
-        assert_eq!(error.code().map(|code| code.code()), Some(code), "{sql}: {error:?}");
+        assert_eq!(error.code().map(SqlState::code), Some(code), "{sql}: {error:?}");
     }
 }
 
@@ -235,7 +237,7 @@ async fn statements_are_prepared_by_name_in_sql() {
         ("DEALLOCATE warm; EXECUTE warm (1)", "26000"),
     ] {
         let error = client.simple_query(sql).await.expect_err(sql);
-        assert_eq!(error.code().map(|code| code.code()), Some(code), "{sql}: {error:?}");
+        assert_eq!(error.code().map(SqlState::code), Some(code), "{sql}: {error:?}");
     }
     client
         .batch_execute("PREPARE a AS SELECT 1; DEALLOCATE ALL; PREPARE a AS SELECT 2")
