@@ -57,14 +57,6 @@ KNOWN = {
         ),
         "`SET TimeZone = 'Asia/Kolkata'`": ("wanted datetime", "times as text have `+05` for `+05:30`"),
         "the same expression twice": ("unique expression names", "two columns of one name"),
-        "`\\d+ gpu`": (
-            "table function 'unnest'",
-            "`unnest` after `FROM` with a column of the outer query",
-        ),
-        "`\\dt+`": ("pg_size_pretty", "`pg_size_pretty`"),
-        "`\\df time_bucket`": ("AssertionError", "functions are not listed"),
-        "`\\du`": ("AssertionError", "no roles are listed"),
-        "`\\dT`": ("Correlated scalar subquery", "a correlated subquery without an aggregate"),
     },
     "psycopg": {
         "`= any(%s)` with a list of times": ("_timestamptz", "parameters of type `timestamptz[]`")
@@ -79,17 +71,6 @@ KNOWN = {
             "`array_agg(oid)` is `integer[]`, by which asyncpg looks types up",
         ),
     },
-    "SQLAlchemy, with psycopg": {
-        "`get_schema_names`": ("LIKE does not support escape_char", "`LIKE ... ESCAPE '/'`"),
-        "`get_columns`": ("json_build_object", "`json_build_object`"),
-        "`get_pk_constraint`": ("unnest() can only", "`unnest(pg_index.indkey)`"),
-        "`get_foreign_keys`, `get_indexes`, `get_unique_constraints`": (
-            "unnest() can only",
-            "`unnest(pg_index.indkey)`",
-        ),
-        "`Table(autoload_with=...)`": ("json_build_object", "see `get_columns`"),
-        "`MetaData.reflect`": ("json_build_object", "see `get_columns`"),
-    },
     "node-postgres": {
         "`= any($1)` with an array of text": (
             "wanted [['6']]",
@@ -102,26 +83,6 @@ KNOWN = {
     },
     "pgJDBC": {
         "`getArray`": ("Unsupported List Datatype", "arrays of tags over the extended protocol"),
-        "`getSchemas`": (
-            "wanted ['information_schema'",
-            "`information_schema` is not in `pg_namespace`",
-        ),
-        "`getPrimaryKeys`, `getIndexInfo`, `getImportedKeys`": (
-            "_pg_expandarray",
-            "`information_schema._pg_expandarray`",
-        ),
-        "`getTypeInfo`": ("Correlated scalar subquery", "a correlated subquery without an aggregate"),
-        "`getFunctions`": ("wanted [('time_bucket',)]", "functions are not listed"),
-        "`getTablePrivileges`": ("relacl", "`pg_class.relacl`"),
-    },
-    "DuckDB, with postgres_scanner": {
-        "a table of the attached database": ("pg_indexes", "`pg_indexes`, by which tables are listed"),
-        "a filter and an aggregate over it": ("pg_indexes", "the same"),
-        "`SHOW ALL TABLES`": ("pg_indexes", "the same"),
-    },
-    "pandas, with SQLAlchemy": {
-        "`read_sql` in chunks": ("transaction is aborted", "`pg_cursors`"),
-        "`read_sql_table`": ("json_build_object", "see `get_columns` of SQLAlchemy"),
     },
     "ADBC Flight SQL": {
         "parameters in what is selected": (
@@ -441,7 +402,7 @@ def with_psql(tries):
         columns = {row[0]: row[1] for row in psql("\\d+ gpu") if len(row) > 5}
         same(columns, TYPES)
     with tries("`\\dt+`"):
-        same([row[:3] for row in psql("\\dt+ gpu")], [("public", "gpu", "table")])
+        same([row[:4] for row in psql("\\dt+ gpu")], [("public", "gpu", "table", arguments.name)])
     with tries("`\\dv latest.*`"):
         same(
             [row[:3] for row in psql("\\dv latest.*")],
@@ -454,7 +415,31 @@ def with_psql(tries):
     with tries("`\\df time_bucket`"):
         assert "time_bucket" in [row[1] for row in psql("\\df time_bucket")]
     with tries("`\\du`"):
-        assert "postgres" in [row[0] for row in psql("\\du")]
+        same([row[0] for row in psql("\\du")], [arguments.name])
+    with tries("`\\d gpu`: the key"):
+        told = psql("\\pset tuples_only off", "\\pset format unaligned", "\\d gpu")
+        same([row[0].strip() for row in told if "PRIMARY" in row[0]], ['"gpu_pkey" PRIMARY KEY'])
+    with tries("`\\di`"):
+        same([row[1] for row in psql("\\di")], ["ends_pkey", "gpu_pkey"])
+    with tries("`\\d latest.gpu`, `\\d gpu_pkey`, `\\d pg_class`"):
+        columns = {row[0]: row[1] for row in psql("\\d latest.gpu") if len(row) == 5}
+        same(columns, TYPES)
+        same([row[0] for row in psql("\\d gpu_pkey") if len(row) > 2], KEY)
+        assert "relname" in [row[0] for row in psql("\\d pg_class")]
+    for command in (
+        "\\df+ time_bucket",
+        "\\dn+",
+        "\\l+",
+        "\\dv+ latest.*",
+        "\\di+",
+        "\\dp",
+        "\\db",
+        "\\dD",
+    ):
+        with tries(f"`{command}`"):
+            psql(command)
+    with tries("`\\sf`", refused="functions are built in"):
+        psql("\\sf time_bucket")
     with tries("`\\dT`"):
         same(psql("\\dT"), [])
     with tries("a column that is not there: told which was meant"), raises(
@@ -630,7 +615,7 @@ def with_sqlalchemy(tries):
             "gpu",
         ]
     with tries("`get_pk_constraint`"):
-        same(inspector.get_pk_constraint("gpu")["constrained_columns"], [])
+        same(inspector.get_pk_constraint("gpu")["constrained_columns"], KEY)
     with tries("`get_foreign_keys`, `get_indexes`, `get_unique_constraints`"):
         same(
             (
@@ -642,6 +627,22 @@ def with_sqlalchemy(tries):
         )
     with tries("`get_table_comment`"):
         same(inspector.get_table_comment("gpu"), {"text": None})
+    with tries("`get_sequence_names`, `get_enums`, `get_domains`, `get_materialized_view_names`"):
+        same(
+            (
+                inspector.get_sequence_names(),
+                inspector.get_enums(),
+                inspector.get_domains(),
+                inspector.get_materialized_view_names(),
+                inspector.get_check_constraints("gpu"),
+                inspector.get_table_options("gpu"),
+            ),
+            ([], [], [], [], [], {}),
+        )
+    with tries("`get_multi_columns`, `get_multi_pk_constraint`"):
+        same(set(inspector.get_multi_columns()), {(None, "ends"), (None, "gpu")})
+        keys = inspector.get_multi_pk_constraint()
+        same(keys[None, "gpu"]["constrained_columns"], KEY)
     with tries("`Table(autoload_with=...)`"), engine.connect() as connection:
         gpu = sqlalchemy.Table("gpu", sqlalchemy.MetaData(), autoload_with=engine)
         asked = sqlalchemy.select(sqlalchemy.func.count()).where(gpu.c.gpu_temp > 30)
@@ -863,7 +864,8 @@ def with_jdbc(tries):
         same(names, ["information_schema", "latest", "pg_catalog", "public", "system"])
     with tries("`getTables`"):
         tables = read(about.getTables(None, "public", "%", None), "TABLE_NAME", "TABLE_TYPE")
-        same(tables, [("ends", "TABLE"), ("gpu", "TABLE")])
+        keys = [("ends_pkey", "INDEX"), ("gpu_pkey", "INDEX")]
+        same(tables, [*keys, ("ends", "TABLE"), ("gpu", "TABLE")])
     with tries("`getTables` of views"):
         tables = read(about.getTables(None, "latest", "g%", ["VIEW"]), "TABLE_NAME", "TABLE_TYPE")
         same(tables, [("gpu", "VIEW")])
@@ -883,16 +885,35 @@ def with_jdbc(tries):
         }
         same(set(columns), wanted)
     with tries("`getPrimaryKeys`, `getIndexInfo`, `getImportedKeys`"):
-        same(read(about.getPrimaryKeys(None, "public", "gpu"), "COLUMN_NAME"), [])
-        same(read(about.getIndexInfo(None, "public", "gpu", False, True), "COLUMN_NAME"), [])
+        wanted = [(name, str(1 + place), "gpu_pkey") for place, name in enumerate(KEY)]
+        keys = about.getPrimaryKeys(None, "public", "gpu")
+        same(read(keys, "COLUMN_NAME", "KEY_SEQ", "PK_NAME"), wanted)
+        indexes = about.getIndexInfo(None, "public", "gpu", False, True)
+        wanted = [("f", name, "A") for name in KEY]
+        same(read(indexes, "NON_UNIQUE", "COLUMN_NAME", "ASC_OR_DESC"), wanted)
         same(read(about.getImportedKeys(None, "public", "gpu"), "FKCOLUMN_NAME"), [])
     with tries("`getTypeInfo`"):
         names = {name for (name,) in read(about.getTypeInfo(), "TYPE_NAME")}
         assert {"text", "int8", "float8", "timestamptz"} <= names, names
     with tries("`getFunctions`"):
-        same(read(about.getFunctions(None, None, "time_bucket"), "FUNCTION_NAME"), [("time_bucket",)])
+        functions = set(read(about.getFunctions(None, None, "time_bucket"), "FUNCTION_NAME"))
+        same(functions, {("time_bucket",)})
     with tries("`getTablePrivileges`"):
         assert ("SELECT",) in read(about.getTablePrivileges(None, "public", "gpu"), "PRIVILEGE")
+    for what, answer in (
+        ("`getBestRowIdentifier`", lambda: about.getBestRowIdentifier(None, "public", "gpu", 0, True)),
+        ("`getColumnPrivileges`", lambda: about.getColumnPrivileges(None, "public", "gpu", "%")),
+        ("`getCrossReference`", lambda: about.getCrossReference(None, None, "gpu", None, None, "ends")),
+        ("`getExportedKeys`", lambda: about.getExportedKeys(None, "public", "gpu")),
+        ("`getFunctionColumns`", lambda: about.getFunctionColumns(None, None, "time_bucket", "%")),
+        ("`getProcedureColumns`", lambda: about.getProcedureColumns(None, None, "%", "%")),
+        ("`getUDTs`", lambda: about.getUDTs(None, "public", "%", None)),
+        ("`getVersionColumns`", lambda: about.getVersionColumns(None, "public", "gpu")),
+        ("`getClientInfoProperties`", lambda: about.getClientInfoProperties()),
+        ("`getSQLKeywords`", lambda: io.StringIO(str(about.getSQLKeywords()))),
+    ):
+        with tries(what):
+            answer()
     with tries("`getSQLState` of an error"):
         state = None
         try:
