@@ -99,7 +99,7 @@ pub(super) fn all(directory: &Arc<Directory>) -> Vec<ByRow> {
 /// What is told of a relation by its number; NULL where there is none.
 fn of_relations(directory: &Arc<Directory>) -> impl Iterator<Item = ByRow> {
     type Tell = fn(&Call<'_>, &Relation, &[ScalarValue]) -> ScalarValue;
-    let all: [(&str, Returns, Tell); 6] = [
+    let all: [(&str, Returns, Tell); 7] = [
         ("pg_table_is_visible", Returns::Flag, |call, relation, _| {
             is_visible(call, relation).into()
         }),
@@ -162,7 +162,7 @@ fn of_functions(directory: &Arc<Directory>) -> [ByRow; 6] {
 fn of_session(directory: &Arc<Directory>) -> impl Iterator<Item = ByRow> {
     type Tell = fn(&Call<'_>, &[ScalarValue]) -> ScalarValue;
     let privilege: Tell = |_, values| is_allowed(values).into();
-    let all: [(&str, Returns, Tell); 12] = [
+    let all: [(&str, Returns, Tell); 11] = [
         ("pg_type_is_visible", Returns::Flag, |_, values| {
             let of = PgType::of_oid(oid(values));
             of.is_some_and(|of| namespace_name(of.namespace) == Some(PG_CATALOG)).into()

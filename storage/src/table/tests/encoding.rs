@@ -8,7 +8,8 @@ use crate::table::encodings::{Choice, Dictionary};
 use crate::table::files::{Contents, TagRange};
 use crate::table::parquet::encode;
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, UInt32Array,
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    UInt32Array,
 };
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Int32Type, Int64Type, SchemaRef};
@@ -289,8 +290,9 @@ fn tags_of_many_long_texts_come_back() {
     let place = schema.arrow().index_of("model").unwrap();
     for (distinct, expected) in [(40_000, Encoding::PLAIN), (100, Encoding::RLE_DICTIONARY)] {
         let text = |row: usize| format!("{:-<120}{row:05}-{:->200}", "h", "h");
-        let texts = (0..batch.num_rows()).map(|row| (row % 7 > 0).then(|| text(row % distinct)));
-        let texts: DictionaryArray<Int32Type> = texts.collect();
+        let texts: StringArray =
+            (0..batch.num_rows()).map(|row| (row % 7 > 0).then(|| text(row % distinct))).collect();
+        let texts: DictionaryArray<Int32Type> = texts.iter().collect();
         let mut columns = batch.columns().to_vec();
         columns[place] = Arc::new(texts);
         let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
