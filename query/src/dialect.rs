@@ -140,7 +140,8 @@ pub(crate) fn take_intervals(statement: &mut Statement, is_one: impl Fn(usize) -
     let _: ControlFlow<()> = statement.visit(&mut Intervals(is_one));
 }
 
-fn call(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Expr {
+/// A call of a function by its name.
+pub(crate) fn call(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Expr {
     let arguments = arguments.into_iter();
     let args = arguments.map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
     Expr::Function(Function {
