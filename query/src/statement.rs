@@ -33,6 +33,8 @@ const MAX_WORDS: usize = 4_000;
 const MAX_SIGNS: usize = 1_000;
 const SIGNS: [Token; 6] =
     [Token::Plus, Token::Minus, Token::Mul, Token::Div, Token::Mod, Token::StringConcat];
+/// The greatest number of a parameter, as PostgreSQL's protocol has it.
+const MAX_PARAMETERS: usize = 65_535;
 /// And one that reads more relations.
 const MAX_RELATIONS: u64 = 500;
 
@@ -82,6 +84,10 @@ fn check_words(words: &[TokenWithSpan]) -> Result<(), QueryError> {
             Token::Whitespace(_) | Token::Comma | Token::Number(..) | Token::SingleQuotedString(_)
         )
     };
+    if let Some(far) = words.iter().find(|word| is_far_parameter(&word.token)) {
+        let text = format!("{}: parameters have numbers up to {MAX_PARAMETERS}", far.token);
+        return Err(too_large(text));
+    }
     let many = words.iter().filter(counts).count();
     let signs = words.iter().filter(|word| SIGNS.contains(&word.token)).count();
     if signs > MAX_SIGNS {
@@ -96,6 +102,14 @@ fn check_words(words: &[TokenWithSpan]) -> Result<(), QueryError> {
         "a statement has at most {MAX_WORDS} words and signs besides literals and commas, and this \
          one has {many}: write IN (...), or join a list of VALUES"
     )))
+}
+
+/// Whether it is a parameter that no client can send: each below its number would be typed.
+fn is_far_parameter(token: &Token) -> bool {
+    let Token::Placeholder(name) = token else { return false };
+    let number = name.trim_start_matches('$');
+    let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+    is_number && number.parse().ok().is_none_or(|number: usize| number > MAX_PARAMETERS)
 }
 
 /// What would be planned of a statement: each relation as often as it is read, those of a WITH

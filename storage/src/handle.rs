@@ -313,7 +313,7 @@ impl Shared {
     /// Memory that it did not give back (a slow query holds it) asks again soon.
     async fn flush_due(&self) {
         if self.is_flush_due() {
-            return machine::sleep(Duration::from_millis(50)).await;
+            machine::sleep(Duration::from_millis(50)).await;
         }
         let latest = machine::sleep(self.options.flush_interval);
         tokio::pin!(latest);

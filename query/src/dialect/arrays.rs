@@ -114,12 +114,18 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, QueryError> {
             _ => None,
         },
         Expr::Function(call) => membership(call)?,
+        Expr::AnyOp { left, .. } | Expr::AllOp { left, .. } if !is_repeatable(left) => None,
         Expr::AnyOp { left, compare_op, right, .. } => elements(right).and_then(|all| {
             compared(all, &BinaryOperator::Or, |one| binary(left, compare_op, one))
         }),
         Expr::AllOp { left, compare_op, right } => elements(right).and_then(|all| {
             compared(all, &BinaryOperator::And, |one| binary(left, compare_op, one))
         }),
+        Expr::Like { any: true, expr, .. } | Expr::ILike { any: true, expr, .. }
+            if !is_repeatable(expr) =>
+        {
+            None
+        }
         Expr::Like { any: true, pattern, negated, expr, escape_char } => elements(pattern)
             .and_then(|all| {
                 compared(all, &BinaryOperator::Or, |one| Expr::Like {
@@ -142,6 +148,16 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, QueryError> {
             }),
         _ => None,
     })
+}
+
+/// Whether an expression may stand once for each element: a column or a literal, not what is long,
+/// or another each time.
+fn is_repeatable(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) => true,
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_repeatable(expr),
+        _ => false,
+    }
 }
 
 /// What the elements of an array are.

@@ -91,7 +91,9 @@ impl PgType {
     /// The type of a name as SQL or `pg_type` has it.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         let name = name.trim().trim_start_matches("pg_catalog.").to_ascii_lowercase();
-        if let Some(element) = name.strip_suffix("[]") {
+        // An array's type says nothing of its dimensions.
+        let element = name.trim_end_matches("[]");
+        if element.len() < name.len() {
             let element = Self::named(element)?.oid;
             return TYPES.values().find(|of| of.is_array() && of.element == element);
         }

@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
 use datafusion::common::cast::as_string_array;
-use datafusion::common::{exec_datafusion_err, internal_err, plan_err};
+use datafusion::common::{exec_datafusion_err, exec_err, internal_err, plan_err};
 use datafusion::error::Result;
 use datafusion::functions::datetime::to_char;
 use datafusion::logical_expr::{
@@ -20,6 +20,8 @@ use pattern::Pattern;
 use std::sync::Arc;
 
 const CHRONO: char = '%';
+/// Bytes of a pattern.
+const MAX_PATTERN: usize = 4_096;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct ToChar {
@@ -114,6 +116,9 @@ fn written(times: &ArrayRef, patterns: &StringArray) -> Result<StringArray> {
         };
         let pattern = match kept.take() {
             Some((of, pattern)) if of == text => pattern,
+            _ if text.len() > MAX_PATTERN => {
+                return exec_err!("to_char: a pattern has at most {MAX_PATTERN} bytes");
+            }
             _ => Pattern::read(text),
         };
         texts.append_value(pattern.write(&shown(time, zone)?));
@@ -131,8 +136,10 @@ fn shown(micros: i64, zone: Option<(Tz, &str)>) -> Result<Shown> {
         Some((zone, name)) => {
             let offset = zone.offset_from_utc_datetime(&utc);
             let east = offset.fix();
+            let local = utc.checked_add_offset(east);
+            let local = local.ok_or_else(|| exec_datafusion_err!("timestamp out of range"))?;
             let zone = if name == "UTC" { name.to_owned() } else { offset.to_string() };
-            Shown { local: utc + east, east: east.local_minus_utc(), zone }
+            Shown { local, east: east.local_minus_utc(), zone }
         }
     })
 }
