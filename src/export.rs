@@ -18,7 +18,6 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use warpline_ingest::Remote;
 use warpline_storage::ParquetExport;
 
 const EXAMPLES: &str = "\
@@ -80,13 +79,13 @@ pub async fn run(options: ExportOptions) -> Result<(), Failure> {
         let shown = options.file.display();
         return Err(format!("{shown} is there: choose another name, or give --replace").into());
     }
-    let remote = options.remote.remote()?;
+    let client = sql::Client::of(options.remote.remote()?)?;
     let unwritable =
         |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", options.file.display());
     let unfinished = unfinished(&options.file).map_err(|error| unwritable(&error))?;
-    let total = options.rows(&remote).await?;
+    let total = options.rows(&client).await?;
     let file = unfinished.reopen()?;
-    let rows = write(&remote, &options.statement(), total, format, file).await?;
+    let rows = write(&client, &options.statement(), total, format, file).await?;
     let named = if options.replace {
         unfinished.persist(&options.file)
     } else {
@@ -128,12 +127,12 @@ impl ExportOptions {
     }
 
     /// How many there are, where that is quickly known.
-    async fn rows(&self, remote: &Remote) -> Result<Option<u64>, Failure> {
+    async fn rows(&self, client: &sql::Client) -> Result<Option<u64>, Failure> {
         if self.table.is_none() {
             return Ok(None);
         }
         let counted = format!("SELECT count(*) AS rows {}", self.of_table());
-        let answer = sql::ask(remote, &counted, sql::Format::Json).await?.text().await?;
+        let answer = client.ask(&counted, sql::Format::Json).await?.text().await?;
         let answer: serde_json::Value = serde_json::from_str(&answer)?;
         Ok(answer["rows"][0][0].as_u64())
     }
@@ -149,13 +148,13 @@ fn unfinished(file: &Path) -> std::io::Result<NamedTempFile> {
 }
 
 async fn write(
-    remote: &Remote,
+    client: &sql::Client,
     statement: &str,
     total: Option<u64>,
     format: FileFormat,
     file: File,
 ) -> Result<u64, Failure> {
-    let mut response = sql::ask(remote, statement, sql::Format::Table).await?;
+    let mut response = client.ask(statement, sql::Format::Table).await?;
     let bar = match total {
         Some(total) => progress::count("exporting", total),
         None => progress::some("exporting"),

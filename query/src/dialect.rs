@@ -4,7 +4,7 @@
 //! a LIKE 'x/_' ESCAPE '/'            a LIKE 'x\_'
 //! a SIMILAR TO 'x%' ESCAPE '/'       a ~ similar_to_escape('x%', '/')
 //! a AT TIME ZONE 'Asia/Tokyo'        timezone('Asia/Tokyo', a)
-//! now() - $1                         now() - $1::interval
+//! now() - $1                         now() - $1::interval, where nothing else says what $1 is
 //! ARRAY(SELECT a FROM t)             (SELECT array_agg(a) FROM t), which is NULL where that is empty
 //! ```
 //! Arrays and columns of one name have files of their own.
@@ -13,14 +13,14 @@ mod again;
 mod arrays;
 
 pub(crate) use again::{is_twice, shown, tell_apart};
-pub(crate) use arrays::{cast, marked};
+pub(crate) use arrays::cast;
 
 use crate::error::{QueryError, QueryErrorKind};
 use crate::functions::like_escape;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, Statement, TimezoneInfo,
-    Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderBy, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Statement, TimezoneInfo, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -71,12 +71,6 @@ impl VisitorMut for Patterns {
         if let Some(other) = matched(expr).or_else(|| in_zone(expr)) {
             *expr = other;
         }
-        if let Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } =
-            expr
-            && is_now(left)
-        {
-            as_interval(right, |_| true);
-        }
         if let Some(query) = array_of_query(expr) {
             *expr = Expr::Subquery(query);
         }
@@ -124,20 +118,31 @@ fn as_interval(expr: &mut Expr, is_one: impl Fn(usize) -> bool) {
     }
 }
 
-/// Says so of all that a client sends as such.
-pub(crate) fn take_intervals(statement: &mut Statement, is_one: impl Fn(usize) -> bool) {
-    struct Intervals<F>(F);
+/// Says so of all that a client sends as such, and of those beside `now()` of which nobody has said
+/// what they are.
+pub(crate) fn take_intervals(
+    statement: &mut Statement,
+    is_sent: impl Fn(usize) -> bool,
+    is_unknown: impl Fn(usize) -> bool,
+) {
+    struct Intervals<S, U>(S, U);
 
-    impl<F: Fn(usize) -> bool> VisitorMut for Intervals<F> {
+    impl<S: Fn(usize) -> bool, U: Fn(usize) -> bool> VisitorMut for Intervals<S, U> {
         type Break = ();
 
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             as_interval(expr, &self.0);
+            if let Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } =
+                expr
+                && is_now(left)
+            {
+                as_interval(right, &self.1);
+            }
             ControlFlow::Continue(())
         }
     }
 
-    let _: ControlFlow<()> = statement.visit(&mut Intervals(is_one));
+    let _: ControlFlow<()> = statement.visit(&mut Intervals(is_sent, is_unknown));
 }
 
 /// A call of a function by its name.
@@ -161,7 +166,7 @@ pub(crate) fn call(name: &str, arguments: impl IntoIterator<Item = Expr>) -> Exp
 }
 
 /// The query whose one row is the array. What it is correlated by stays at its own level, where
-/// DataFusion follows it.
+/// DataFusion follows it, unless its rows are not those that it reads.
 fn array_of_query(expr: &Expr) -> Option<Box<Query>> {
     let Expr::Function(call) = expr else { return None };
     let FunctionArguments::Subquery(query) = &call.args else { return None };
@@ -171,16 +176,51 @@ fn array_of_query(expr: &Expr) -> Option<Box<Query>> {
     else {
         return None;
     };
-    if !call.name.to_string().eq_ignore_ascii_case("array") || select.distinct.is_some() {
+    if !call.name.to_string().eq_ignore_ascii_case("array") {
         return None;
     }
-    let order = query.order_by.as_ref().map(|order| format!(" {order}")).unwrap_or_default();
+    let is_cut = query.limit_clause.is_some() || query.fetch.is_some();
+    if is_cut || makes_rows(select) {
+        // Without a limit the order of a query within another one means nothing.
+        let is_ordered = query.order_by.is_some() && !is_cut;
+        return if is_ordered { None } else { aggregated(query) };
+    }
+    let order = query.order_by.as_ref().map(|order| ordered(order, &select.projection[0], item));
+    let order = order.map(|order| format!(" {order}")).unwrap_or_default();
     let item = parsed(&format!("array_agg({item}{order})"))?;
     let (mut query, mut select) = (query.clone(), select.clone());
     select.projection = vec![SelectItem::UnnamedExpr(item)];
     query.order_by = None;
     *query.body = SetExpr::Select(select);
     Some(query)
+}
+
+/// Whether a select has other rows than those that pass its filter.
+fn makes_rows(select: &Select) -> bool {
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    select.distinct.is_some() || select.having.is_some() || is_grouped
+}
+
+fn aggregated(query: &Query) -> Option<Box<Query>> {
+    let sql = format!("SELECT array_agg(q.x) FROM ({query}) AS q(x)");
+    Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).ok()?.parse_query().ok()
+}
+
+/// The order with the column itself where its place or its name stands for it.
+fn ordered(order: &OrderBy, named: &SelectItem, item: &Expr) -> OrderBy {
+    let mut order = order.clone();
+    let OrderByKind::Expressions(all) = &mut order.kind else { return order };
+    for by in all {
+        let is_item = match (&by.expr, named) {
+            (Expr::Value(place), _) => matches!(&place.value, Value::Number(one, _) if one == "1"),
+            (Expr::Identifier(name), SelectItem::ExprWithAlias { alias, .. }) => name == alias,
+            _ => false,
+        };
+        if is_item {
+            by.expr = item.clone();
+        }
+    }
+    order
 }
 
 fn one_character(value: &ValueWithSpan) -> Option<char> {
@@ -215,6 +255,16 @@ mod tests {
                 "SELECT (SELECT array_agg(a ORDER BY c) FROM t WHERE t.b = u.b) FROM u",
             ),
             (
+                "SELECT array(SELECT a AS b FROM t ORDER BY b DESC), array(SELECT a + 1 FROM t ORDER BY 1)",
+                "SELECT (SELECT array_agg(a ORDER BY a DESC) FROM t), \
+                 (SELECT array_agg(a + 1 ORDER BY a + 1) FROM t)",
+            ),
+            (
+                "SELECT array(SELECT a FROM t ORDER BY a LIMIT 2), array(SELECT DISTINCT a FROM t)",
+                "SELECT (SELECT array_agg(q.x) FROM (SELECT a FROM t ORDER BY a LIMIT 2) AS q (x)), \
+                 (SELECT array_agg(q.x) FROM (SELECT DISTINCT a FROM t) AS q (x))",
+            ),
+            (
                 "SELECT a SIMILAR TO 'n%' AND b NOT SIMILAR TO c ESCAPE '/'",
                 "SELECT a ~ similar_to_escape('n%') AND b !~ similar_to_escape(c, '/')",
             ),
@@ -226,14 +276,19 @@ mod tests {
                 "SELECT '2026-01-01' AT TIME ZONE 'UTC'",
                 "SELECT timezone('UTC', CAST('2026-01-01' AS TIMESTAMP WITH TIME ZONE))",
             ),
-            ("SELECT NOW() - $1, a - $1", "SELECT NOW() - CAST($1 AS INTERVAL), a - $1"),
-            ("SELECT array_contains(ARRAY[1, 2], a)", "SELECT a IN (1, 2)"),
-            ("SELECT array_contains($1, a)", "SELECT any_equal($1, a)"),
-            ("SELECT array_contains('{}'::text[], a)", "SELECT false"),
+            ("SELECT a = ANY(ARRAY[1, 2])", "SELECT a IN (1, 2)"),
+            ("SELECT a = ANY($1)", "SELECT any_equal($1, a)"),
+            ("SELECT a = ANY('{}'::text[])", "SELECT false"),
+            ("SELECT a = ANY('{b,\"c,d\",NULL}')", "SELECT a IN ('b', 'c,d', NULL)"),
+            ("SELECT a <> ALL('{b}')", "SELECT NOT (a IN ('b'))"),
             (
-                "SELECT a IN (1), array_contains((SELECT b FROM t), a)",
-                "SELECT a IN (1), a IN (SELECT b FROM t)",
+                "SELECT '{\"a,b\",c}'::varchar(10)[]",
+                "SELECT ARRAY[CAST('a,b' AS VARCHAR(10)), CAST('c' AS VARCHAR(10))]::VARCHAR(10)[]",
             ),
+            ("SELECT array_contains(ARRAY[1], a)", "SELECT array_contains(ARRAY[1], a)"),
+            ("SELECT a = ANY(SELECT b FROM t)", "SELECT a IN (SELECT b FROM t)"),
+            ("SELECT a ILIKE ANY(ARRAY['b', 'c'])", "SELECT (a ILIKE 'b' OR a ILIKE 'c')"),
+            ("SELECT random() > ANY(ARRAY[1, 2])", "SELECT random() > ANY(ARRAY[1, 2])"),
             (
                 "SELECT a > ALL('{1,2}'::bigint[]) OR a < ANY(ARRAY[3, 4])",
                 "SELECT (a > CAST('1' AS BIGINT) AND a > CAST('2' AS BIGINT)) OR (a < 3 OR a < 4)",

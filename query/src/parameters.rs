@@ -34,16 +34,12 @@ const ALIKE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
 
 type Types = BTreeMap<usize, Option<DataType>>;
 
-/// Tells a statement which of its parameters a client sends as intervals.
+/// Tells a statement which of its parameters are intervals, by what the client says.
 pub(crate) fn heed(statement: &mut ast::Statement, told: &[Option<DataType>]) {
-    let is_interval = |told: &Option<DataType>| {
-        matches!(told, Some(DataType::Interval(_) | DataType::Duration(_)))
-    };
-    if told.iter().any(is_interval) {
-        take_intervals(statement, |number| {
-            number.checked_sub(1).and_then(|at| told.get(at)).is_some_and(is_interval)
-        });
-    }
+    let said = |number: usize| told.get(number.checked_sub(1)?)?.as_ref();
+    let is_interval =
+        |number| matches!(said(number), Some(DataType::Interval(_) | DataType::Duration(_)));
+    take_intervals(statement, is_interval, |number| said(number).is_none());
 }
 
 /// The plan with the type of each parameter, and these by number. `told` is what the client says.

@@ -2,7 +2,8 @@
 //!
 //! Promises: what is read means what PostgreSQL means by it, or is refused as it is planned. Of the
 //! library's rules those are used that hold to this; one that answers NULL for a query among the
-//! columns, and one that looks names up in the schema `public` alone, are not among them.
+//! columns, one that looks names up in the schema `public` alone, and those that take arrays apart by
+//! their commas, are not among them.
 
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -11,15 +12,14 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use datafusion_postgres::datafusion_pg_catalog::sql::rules::{
     AliasDuplicatedProjectionRewrite, CurrentUserVariableToSessionUserFunctionCall,
-    FixArrayLiteral, FixVersionColumnName, ResolveUnqualifiedIdentifier,
-    RewriteArrayAnyAllOperation, RewritePgCatalogOperator, SqlStatementRewriteRule,
-    StripCallableQualifier, StripCollate,
+    FixVersionColumnName, ResolveUnqualifiedIdentifier, RewritePgCatalogOperator,
+    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
 
 /// Reads statements; has no state.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    rules: [Box<dyn SqlStatementRewriteRule>; 9],
+    rules: [Box<dyn SqlStatementRewriteRule>; 7],
 }
 
 impl Reader {
@@ -28,9 +28,7 @@ impl Reader {
             rules: [
                 Box::new(AliasDuplicatedProjectionRewrite),
                 Box::new(ResolveUnqualifiedIdentifier),
-                Box::new(RewriteArrayAnyAllOperation),
                 Box::new(StripCallableQualifier),
-                Box::new(FixArrayLiteral),
                 Box::new(CurrentUserVariableToSessionUserFunctionCall),
                 Box::new(StripCollate),
                 Box::new(RewritePgCatalogOperator),

@@ -56,7 +56,7 @@ pub(crate) fn parse(reader: &Reader, sql: &str) -> Result<Vec<ast::Statement>, Q
     if sql.len() > MAX_BYTES {
         return Err(too_large(format!("a statement has at most {MAX_BYTES} bytes")));
     }
-    let words = Reader::words(&dialect::marked(sql)).map_err(|error| syntax(&error))?;
+    let words = Reader::words(sql).map_err(|error| syntax(&error))?;
     check_words(&words)?;
     let mut statements = reader.read(words).map_err(|error| {
         if changes_something(sql) {
@@ -65,9 +65,9 @@ pub(crate) fn parse(reader: &Reader, sql: &str) -> Result<Vec<ast::Statement>, Q
             syntax(&error)
         }
     })?;
-    statements.iter().try_for_each(check_relations)?;
     statements.iter_mut().try_for_each(dialect::rewrite)?;
     statements.iter_mut().for_each(pg_catalog::rewrite);
+    statements.iter().try_for_each(check_relations)?;
     Ok(statements)
 }
 

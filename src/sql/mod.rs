@@ -63,23 +63,23 @@ impl Format {
 
 /// Sends the statement and writes the answer to standard output as it comes.
 pub async fn run(options: SqlOptions) -> Result<(), Failure> {
-    let server = options.remote.remote()?;
+    let client = Client::of(options.remote.remote()?)?;
     let SqlOptions { format, timing, .. } = options;
     match options.statement {
-        Some(statement) => answer(&server, &text(statement)?, format, timing).await,
-        None => shell::run(server, format, timing).await,
+        Some(statement) => answer(&client, &text(statement)?, format, timing).await,
+        None => shell::run(client, format, timing).await,
     }
 }
 
 /// Asks, and writes the answer and, where `timing` wants it, how long it took.
 async fn answer(
-    server: &Remote,
+    client: &Client,
     statement: &str,
     format: Format,
     timing: bool,
 ) -> Result<(), Failure> {
     let begun = Instant::now();
-    let response = ask(server, statement, format).await?;
+    let response = client.ask(statement, format).await?;
     write(response, format).await?;
     if timing {
         eprintln!("Time: {:.1} ms", begun.elapsed().as_secs_f64() * 1_000.0);
@@ -124,7 +124,7 @@ fn broken_off(last_line: &[u8]) -> Option<String> {
 
 /// The answer to a statement, drawn as a table.
 pub async fn table(server: impl Into<Remote>, statement: &str) -> Result<String, Failure> {
-    let response = ask(&server.into(), statement, Format::Table).await?;
+    let response = Client::of(server.into())?.ask(statement, Format::Table).await?;
     draw(&response.bytes().await?)
 }
 
@@ -137,31 +137,45 @@ fn text(statement: String) -> Result<String, Failure> {
     Ok(text)
 }
 
-pub(crate) async fn ask(
-    server: &Remote,
-    statement: &str,
-    format: Format,
-) -> Result<reqwest::Response, Failure> {
-    let url = server.url.join("sql")?;
-    let mut request = http_client(server)?
-        .post(url.clone())
-        .header(ACCEPT, format.media_type())
-        .header(CONTENT_TYPE, "application/sql")
-        .body(statement.to_owned());
-    if let Some(token) = &server.token {
-        request = request.bearer_auth(token);
+/// A server that is asked, over a connection that is kept.
+pub(crate) struct Client {
+    server: Remote,
+    http: reqwest::Client,
+}
+
+impl Client {
+    pub(crate) fn of(server: Remote) -> Result<Self, Failure> {
+        Ok(Self { http: http_client(&server)?, server })
     }
-    let sent = request.send().await;
-    let response = sent.map_err(|error| {
-        let hint = if error.is_connect() { "; is `warpline serve` running there?" } else { "" };
-        format!("cannot ask {url}: {}{hint}", innermost(&error))
-    })?;
-    if response.status().is_success() {
-        return Ok(response);
+
+    pub(crate) async fn ask(
+        &self,
+        statement: &str,
+        format: Format,
+    ) -> Result<reqwest::Response, Failure> {
+        let url = self.server.url.join("sql")?;
+        let mut request = self
+            .http
+            .post(url.clone())
+            .header(ACCEPT, format.media_type())
+            .header(CONTENT_TYPE, "application/sql")
+            .body(statement.to_owned());
+        if let Some(token) = &self.server.token {
+            request = request.bearer_auth(token);
+        }
+        let sent = request.send().await;
+        let response = sent.map_err(|error| {
+            let hint = if error.is_connect() { "; is `warpline serve` running there?" } else { "" };
+            format!("cannot ask {url}: {}{hint}", innermost(&error))
+        })?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.text().await.unwrap_or_default();
+        let told = refusal(&body);
+        Err(told.unwrap_or_else(|| format!("the server answered {status}: {body}")).into())
     }
-    let status = response.status();
-    let body = response.text().await.unwrap_or_default();
-    Err(refusal(&body).unwrap_or_else(|| format!("the server answered {status}: {body}")).into())
 }
 
 /// The message of `{"error": ...}`, where the server sent one.

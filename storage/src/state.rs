@@ -239,6 +239,7 @@ impl State {
             }
             held
         });
+        self.tables.iter_mut().for_each(TableState::forget_names);
     }
 
     #[cfg(test)]

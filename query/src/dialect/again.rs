@@ -44,10 +44,11 @@ fn in_projection(items: &mut [SelectItem]) -> bool {
             SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.value.clone())),
             _ => continue,
         };
+        let is_named =
+            name.is_some() || matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
         let name = name.unwrap_or_else(|| usual_name(expr));
-        let is_first = names.insert(name.clone());
-        // A column that is named once keeps what it is found by.
-        if is_first && matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+        // What is named once keeps what it is found by.
+        if names.insert(name.clone()) && is_named {
             continue;
         }
         let alias = Ident::with_quote('"', format!("{name}{AGAIN}{number}"));
@@ -103,6 +104,10 @@ mod tests {
             (
                 "SELECT count(*), Count(*) UNION SELECT a, b FROM t",
                 "SELECT count(*) AS \"count~0\", Count(*) AS \"count~1\" UNION SELECT a, b FROM t",
+            ),
+            (
+                "SELECT -a AS a, 0, 0 FROM t ORDER BY a",
+                "SELECT -a AS a, 0 AS \"?column?~1\", 0 AS \"?column?~2\" FROM t ORDER BY a",
             ),
             ("SELECT a AS x, b AS x, * FROM t", "SELECT a AS x, b AS \"x~1\", * FROM t"),
         ] {

@@ -8,86 +8,18 @@
 //! a > ALL(ARRAY[b, c])    a > b AND a > c, up to a hundred of them
 //! '{1,2}'::bigint[]       ARRAY['1'::bigint, '2'::bigint]
 //! ```
-//! The parser has made `array_contains(array, a)` of `a = ANY(array)`, and `NOT` of that of
-//! `a <> ALL(array)`. It would also take a literal apart by its commas, and is kept from that.
 
+use super::call;
 use crate::error::{QueryError, QueryErrorKind};
 use crate::functions::ANY_EQUAL;
 use datafusion::sql::sqlparser::ast::{
-    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SetExpr, Value, VisitorMut,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, FunctionArguments, Query,
+    SetExpr, UnaryOperator, Value, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-/// The type of a literal that the array's other side gives one.
-const UNTYPED: &str = "untyped_array";
 /// Longer arrays are not taken apart into comparisons.
 const MAX_COMPARISONS: usize = 100;
-
-/// The text with a type behind each literal that `ANY` or `ALL` is over, or an array's type follows.
-pub(crate) fn marked(sql: &str) -> Cow<'_, str> {
-    if !sql.contains('{') {
-        return Cow::Borrowed(sql);
-    }
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
-    // What is no sequence of words is the parser's to tell.
-    let mut tokens = tokens.unwrap_or_default();
-    tokens.retain(|token| !matches!(token.token, Token::Whitespace(_)));
-    let ends: HashSet<Location> = (0..tokens.len())
-        .filter(|place| {
-            let around = |offset: isize| {
-                let at = place.checked_add_signed(offset).and_then(|place| tokens.get(place));
-                at.map_or(&Token::EOF, |token| &token.token)
-            };
-            matches!(around(0), Token::SingleQuotedString(text) if is_array(text))
-                && (is_after_any(around) || is_before_type(around))
-        })
-        .map(|place| tokens[place].span.end)
-        .collect();
-    if ends.is_empty() { Cow::Borrowed(sql) } else { Cow::Owned(with_marks(sql, &ends)) }
-}
-
-fn with_marks(sql: &str, ends: &HashSet<Location>) -> String {
-    let mut written = String::with_capacity(sql.len() + ends.len() * (UNTYPED.len() + 2));
-    let mut here = Location::new(1, 1);
-    for one in sql.chars() {
-        if ends.contains(&here) {
-            written.push_str("::");
-            written.push_str(UNTYPED);
-        }
-        written.push(one);
-        here = if one == '\n' {
-            Location::new(here.line + 1, 1)
-        } else {
-            Location::new(here.line, here.column + 1)
-        };
-    }
-    written
-}
-
-fn is_after_any<'a>(around: impl Fn(isize) -> &'a Token) -> bool {
-    let any = [Keyword::ANY, Keyword::SOME, Keyword::ALL];
-    matches!(around(-1), Token::LParen)
-        && matches!(around(-2), Token::Word(word) if any.contains(&word.keyword))
-        && matches!(around(1), Token::RParen)
-}
-
-fn is_before_type<'a>(around: impl Fn(isize) -> &'a Token) -> bool {
-    let more = ["precision", "varying", "with", "without", "time", "zone"];
-    let is_more = |token: &Token| matches!(token, Token::Word(word) if more.contains(&word.value.to_lowercase().as_str()));
-    let named = matches!(around(1), Token::DoubleColon) && matches!(around(2), Token::Word(_));
-    let end = (3..8).find(|offset| !is_more(around(*offset))).unwrap_or(8);
-    named && matches!(around(end), Token::LBracket)
-}
-
-fn is_array(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-}
 
 pub(super) struct Arrays;
 
@@ -105,47 +37,27 @@ impl VisitorMut for Arrays {
 }
 
 fn rewritten(expr: &Expr) -> Result<Option<Expr>, QueryError> {
+    use BinaryOperator::{And, Eq, NotEq, Or};
     Ok(match expr {
-        Expr::Cast { expr, data_type, .. } => match (&**expr, Item::of(data_type)) {
-            (Expr::Value(value), Some(item)) => match &value.value {
-                Value::SingleQuotedString(text) => Some(literal(text, item, data_type)?),
-                _ => None,
-            },
+        Expr::Cast { expr, data_type, .. } => match (text(expr), item_of(data_type)) {
+            (Some(text), Some(item)) => Some(literal(text, item, data_type)?),
             _ => None,
         },
-        Expr::Function(call) => membership(call)?,
-        Expr::AnyOp { left, .. } | Expr::AllOp { left, .. } if !is_repeatable(left) => None,
-        Expr::AnyOp { left, compare_op, right, .. } => elements(right).and_then(|all| {
-            compared(all, &BinaryOperator::Or, |one| binary(left, compare_op, one))
-        }),
-        Expr::AllOp { left, compare_op, right } => elements(right).and_then(|all| {
-            compared(all, &BinaryOperator::And, |one| binary(left, compare_op, one))
-        }),
-        Expr::Like { any: true, expr, .. } | Expr::ILike { any: true, expr, .. }
-            if !is_repeatable(expr) =>
-        {
-            None
+        Expr::AnyOp { left, compare_op: Eq, right, .. } => Some(member(left, right)?),
+        Expr::AllOp { left, compare_op: NotEq, right } => {
+            let expr = Box::new(Expr::Nested(Box::new(member(left, right)?)));
+            Some(Expr::UnaryOp { op: UnaryOperator::Not, expr })
         }
-        Expr::Like { any: true, pattern, negated, expr, escape_char } => elements(pattern)
-            .and_then(|all| {
-                compared(all, &BinaryOperator::Or, |one| Expr::Like {
-                    any: false,
-                    negated: *negated,
-                    expr: expr.clone(),
-                    pattern: Box::new(one),
-                    escape_char: escape_char.clone(),
-                })
-            }),
-        Expr::ILike { any: true, pattern, negated, expr, escape_char } => elements(pattern)
-            .and_then(|all| {
-                compared(all, &BinaryOperator::Or, |one| Expr::ILike {
-                    any: false,
-                    negated: *negated,
-                    expr: expr.clone(),
-                    pattern: Box::new(one),
-                    escape_char: escape_char.clone(),
-                })
-            }),
+        Expr::AnyOp { left, compare_op, right, .. } => {
+            each(left, right, &Or, |one| binary(left, compare_op, one))?
+        }
+        Expr::AllOp { left, compare_op, right } => {
+            each(left, right, &And, |one| binary(left, compare_op, one))?
+        }
+        Expr::Like { any: true, expr: left, pattern, .. }
+        | Expr::ILike { any: true, expr: left, pattern, .. } => {
+            each(left, pattern, &Or, |one| like(expr, one))?
+        }
         _ => None,
     })
 }
@@ -160,46 +72,43 @@ fn is_repeatable(expr: &Expr) -> bool {
     }
 }
 
-/// What the elements of an array are.
-#[derive(Clone, Copy)]
-enum Item<'a> {
-    Of(&'a DataType),
-    /// What they are compared with.
-    Untyped,
+/// The type of an array's elements.
+fn item_of(data_type: &DataType) -> Option<&DataType> {
+    match data_type {
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(item, _)
+            | ArrayElemTypeDef::AngleBracket(item)
+            | ArrayElemTypeDef::Parenthesis(item),
+        ) => Some(item),
+        _ => None,
+    }
 }
 
-impl<'a> Item<'a> {
-    /// Of an array's type.
-    fn of(data_type: &'a DataType) -> Option<Self> {
-        match data_type {
-            DataType::Array(
-                ArrayElemTypeDef::SquareBracket(item, _)
-                | ArrayElemTypeDef::AngleBracket(item)
-                | ArrayElemTypeDef::Parenthesis(item),
-            ) => Some(Self::Of(item)),
-            DataType::Custom(name, _) if name.to_string() == UNTYPED => Some(Self::Untyped),
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
             _ => None,
-        }
-    }
-
-    fn value(self, value: Expr) -> Expr {
-        match self {
-            Self::Of(data_type) => cast(value, data_type),
-            Self::Untyped => value,
-        }
+        },
+        _ => None,
     }
 }
 
 /// An array's elements, each of its type.
-fn literal(text: &str, item: Item<'_>, whole: &DataType) -> Result<Expr, QueryError> {
-    let elements = read(text)?.into_iter().map(|element| {
-        let value = element.map_or(Value::Null, Value::SingleQuotedString);
-        item.value(Expr::Value(value.with_empty_span()))
-    });
-    let elem: Vec<Expr> = elements.collect();
+fn literal(text: &str, item: &DataType, whole: &DataType) -> Result<Expr, QueryError> {
+    let elem: Vec<Expr> = values(text)?.into_iter().map(|value| cast(value, item)).collect();
     let empty = elem.is_empty();
     let array = Expr::Array(Array { elem, named: true });
-    Ok(if empty && matches!(item, Item::Of(_)) { cast(array, whole) } else { array })
+    Ok(if empty { cast(array, whole) } else { array })
+}
+
+/// An array's elements as texts, or as whatever they are compared with.
+fn values(text: &str) -> Result<Vec<Expr>, QueryError> {
+    let elements = read(text)?.into_iter().map(|element| {
+        let value = element.map_or(Value::Null, Value::SingleQuotedString);
+        Expr::Value(value.with_empty_span())
+    });
+    Ok(elements.collect())
 }
 
 /// A cast as it is written.
@@ -213,33 +122,17 @@ pub(crate) fn cast(expr: Expr, data_type: &DataType) -> Expr {
     }
 }
 
-/// `array_contains(array, value)`.
-fn membership(call: &Function) -> Result<Option<Expr>, QueryError> {
-    let FunctionArguments::List(list) = &call.args else { return Ok(None) };
-    let [
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(array)),
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)),
-    ] = &list.args[..]
-    else {
-        return Ok(None);
-    };
-    if !call.name.to_string().eq_ignore_ascii_case("array_contains") {
-        return Ok(None);
-    }
-    if let Expr::Value(text) = array
-        && let Value::SingleQuotedString(text) = &text.value
-    {
-        return Err(malformed(text));
-    }
+/// `value = ANY(array)`.
+fn member(value: &Expr, array: &Expr) -> Result<Expr, QueryError> {
     let expr = Box::new(value.clone());
-    Ok(Some(if let Some(subquery) = query(array) {
-        Expr::InSubquery { expr, subquery, negated: false }
-    } else if let Some(list) = elements(array) {
-        if list.is_empty() { constant(false) } else { Expr::InList { expr, list, negated: false } }
-    } else {
-        let name = ObjectName::from(vec![Ident::new(ANY_EQUAL)]);
-        Expr::Function(Function { name, ..call.clone() })
-    }))
+    if let Some(subquery) = query(array) {
+        return Ok(Expr::InSubquery { expr, subquery, negated: false });
+    }
+    Ok(match elements(array)? {
+        Some(list) if list.is_empty() => constant(false),
+        Some(list) => Expr::InList { expr, list, negated: false },
+        None => call(ANY_EQUAL, [array.clone(), value.clone()]),
+    })
 }
 
 /// `(SELECT ...)` and `ARRAY(SELECT ...)`.
@@ -261,18 +154,42 @@ fn query(array: &Expr) -> Option<Box<Query>> {
 }
 
 /// The elements of an array that is written out.
-fn elements(array: &Expr) -> Option<Vec<Expr>> {
-    match array {
+fn elements(array: &Expr) -> Result<Option<Vec<Expr>>, QueryError> {
+    Ok(match array {
         Expr::Array(array) => Some(array.elem.clone()),
         Expr::Tuple(elements) => Some(elements.clone()),
-        Expr::Nested(inner) => elements(inner),
-        Expr::Cast { expr, data_type, .. } => {
-            let item = Item::of(data_type)?;
-            let all = elements(expr)?.into_iter();
-            Some(all.map(|element| item.value(element)).collect())
-        }
-        _ => None,
+        Expr::Nested(inner) => elements(inner)?,
+        Expr::Cast { expr, data_type, .. } => match (item_of(data_type), elements(expr)?) {
+            (Some(item), Some(all)) => {
+                Some(all.into_iter().map(|element| cast(element, item)).collect())
+            }
+            _ => None,
+        },
+        other => text(other).map(values).transpose()?,
+    })
+}
+
+/// `left op ANY(array)`, or `ALL` where all comparisons must hold.
+fn each(
+    left: &Expr,
+    array: &Expr,
+    join: &BinaryOperator,
+    compare: impl Fn(Expr) -> Expr,
+) -> Result<Option<Expr>, QueryError> {
+    if !is_repeatable(left) {
+        return Ok(None);
     }
+    Ok(elements(array)?.and_then(|all| compared(all, join, compare)))
+}
+
+/// The same comparison with one pattern.
+fn like(any: &Expr, one: Expr) -> Expr {
+    let mut like = any.clone();
+    if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
+        *any = false;
+        **pattern = one;
+    }
+    like
 }
 
 fn binary(left: &Expr, op: &BinaryOperator, right: Expr) -> Expr {
@@ -386,21 +303,5 @@ mod tests {
         for text in ["", "a", "{a", "{a,}", "{,a}", "{{a}}", "{\"a}", "{\"a\" b}", "{a\"b}"] {
             assert_eq!(read(text).unwrap_err().sqlstate(), "22P02", "{text}");
         }
-    }
-
-    #[test]
-    fn literals_after_any_are_marked_and_nothing_else() {
-        let sql = "SELECT 'it''s {', \"a{\", E'\\n{' FROM t WHERE x = ANY ( '{a,''b'}' ) /* { */";
-        assert_eq!(marked(sql), sql);
-        let sql = "SELECT 'ß''s', E'\\n'\nFROM t WHERE x = any('{a,b}') AND y <> ALL ( '{it''s}' )";
-        let want = "SELECT 'ß''s', E'\\n'\nFROM t WHERE x = any('{a,b}'::untyped_array) \
-                    AND y <> ALL ( '{it''s}'::untyped_array )";
-        assert_eq!(marked(sql), want);
-        let sql =
-            "SELECT '{1}'::bigint[], '{1}' :: double precision [], '{}'::json, '{}'::json AND a[1]";
-        let want = "SELECT '{1}'::untyped_array::bigint[], \
-                    '{1}'::untyped_array :: double precision [], '{}'::json, '{}'::json AND a[1]";
-        assert_eq!(marked(sql), want);
-        assert_eq!(marked("SELECT any('a{')"), "SELECT any('a{')");
     }
 }

@@ -81,8 +81,10 @@ impl FlightSql {
         let mut parsed = parse_one(self.engine.reader(), sql)?;
         heed(&mut parsed, &told);
         let context = self.engine.statement(&SessionSettings::default());
-        let plan = self.engine.on_query_threads(async move { context.logical(parsed).await });
-        let (plan, types) = typed(plan.await?, &told)?;
+        let plan = self
+            .engine
+            .on_query_threads(async move { Ok(typed(context.logical(parsed).await?, &told)?) });
+        let (plan, types) = plan.await?;
         Ok((sent(&columns(&plan)), types))
     }
 

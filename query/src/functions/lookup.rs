@@ -19,7 +19,11 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::sql::sqlparser::ast::ObjectNamePart;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
 use std::sync::Arc;
+
+/// Bytes of the longest text that is read as a name.
+const MAX_NAME: usize = 1_024;
 
 /// A kind of object that has names and numbers.
 struct Objects {
@@ -35,7 +39,7 @@ const OBJECTS: [Objects; 4] = [
         functions: ["regclassin", "regclassout", "to_regclass"],
         number: |call, name| relation_named(call, name).map(|relation| relation.oid),
         name: |call, oid| relation(call, oid).map(|relation| shown(call, relation)),
-        unknown: |name| plan_datafusion_err!("relation \"{name}\" does not exist"),
+        unknown: no_relation,
     },
     Objects {
         functions: ["regtypein", "regtypeout", "to_regtype"],
@@ -63,16 +67,17 @@ pub(super) fn all(directory: &Arc<Directory>) -> Vec<ByRow> {
     let mut all = Vec::new();
     for Objects { functions: [into, out, perhaps], number: by_name, name, unknown } in OBJECTS {
         let known = move |call: &Call<'_>, values: &[ScalarValue]| {
-            let given = text(&values[0])?;
+            let given = values.first().and_then(text)?;
             number(&ScalarValue::from(given)).map(|oid| oid as i32).or_else(|| by_name(call, given))
         };
         all.push(ByRow::new(
             into,
             Returns::Oid,
-            move |call, values| match (known(call, values), text(&values[0])) {
+            move |call, values| match (known(call, values), values.first().and_then(text)) {
                 (None, Some(name)) => Err(unknown(name)),
                 (oid, _) => {
-                    Ok(ScalarValue::Int32(oid.or_else(|| number(&values[0]).map(|oid| oid as i32))))
+                    let given = values.first().and_then(number).map(|oid| oid as i32);
+                    Ok(ScalarValue::Int32(oid.or(given)))
                 }
             },
             directory,
@@ -96,7 +101,21 @@ pub(super) fn all(directory: &Arc<Directory>) -> Vec<ByRow> {
     all
 }
 
-/// What is told of a relation by its number; NULL where there is none.
+fn no_relation(name: &str) -> DataFusionError {
+    plan_datafusion_err!("relation \"{name}\" does not exist")
+}
+
+/// The relation of a number, where there is one, or of a name.
+fn relation_given<'a>(call: &'a Call<'_>, values: &[ScalarValue]) -> Result<Option<&'a Relation>> {
+    match values.first().and_then(text) {
+        Some(name) if name.parse::<i32>().is_err() => {
+            relation_named(call, name).map(Some).ok_or_else(|| no_relation(name))
+        }
+        _ => Ok(relation(call, oid(values))),
+    }
+}
+
+/// What is told of a relation by its number or name; NULL where none has the number.
 fn of_relations(directory: &Arc<Directory>) -> impl Iterator<Item = ByRow> {
     type Tell = fn(&Call<'_>, &Relation, &[ScalarValue]) -> ScalarValue;
     let all: [(&str, Returns, Tell); 7] = [
@@ -116,7 +135,7 @@ fn of_relations(directory: &Arc<Directory>) -> impl Iterator<Item = ByRow> {
     ];
     all.into_iter().map(|(name, returns, tell)| {
         let answer =
-            move |call: &Call<'_>, values: &[ScalarValue]| match relation(call, oid(values)) {
+            move |call: &Call<'_>, values: &[ScalarValue]| match relation_given(call, values)? {
                 Some(relation) => Ok(tell(call, relation, values)),
                 None => ScalarValue::try_from(returns.data_type()),
             };
@@ -238,9 +257,12 @@ fn in_schema<'a>(call: &'a Call<'_>, schema: &str, name: &str) -> Option<&'a Rel
 
 /// The parts of a name, in lower case where they are not quoted.
 fn parts(name: &str) -> Vec<String> {
-    let read = Parser::new(&PostgreSqlDialect {}).try_with_sql(name);
-    let read = read.and_then(|mut parser| parser.parse_object_name(false));
-    let parts = read.map(|name| name.0).unwrap_or_default();
+    let read = |name| {
+        let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
+        let parts = parser.parse_object_name(false).ok()?.0;
+        (parser.peek_token().token == Token::EOF).then_some(parts)
+    };
+    let parts = if name.len() > MAX_NAME { None } else { read(name) }.unwrap_or_default();
     let parts = parts.iter().filter_map(ObjectNamePart::as_ident);
     let folded = parts.map(|part| match part.quote_style {
         Some(_) => part.value.clone(),

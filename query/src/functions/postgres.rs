@@ -26,7 +26,7 @@ const ALL: [(&str, Said); 25] = [
     ("pg_collation_is_visible", Said::Yes),
     ("pg_conversion_is_visible", Said::Yes),
     ("pg_function_is_visible", Said::Yes),
-    ("pg_has_role", Said::No),
+    ("pg_has_role", Said::Yes),
     ("pg_opfamily_is_visible", Said::Yes),
     ("pg_relation_is_publishable", Said::No),
     ("pg_statistics_obj_is_visible", Said::Yes),

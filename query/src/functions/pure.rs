@@ -10,7 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::Arc;
 
 const ESCAPE: char = '\\';
@@ -25,6 +25,9 @@ pub(super) fn all(directory: &Arc<Directory>) -> [ByRow; 3] {
             return plan_err!("like_escape takes a pattern and the character that escapes");
         };
         let given = text(pattern).zip(text(escape));
+        if given.is_some_and(|(_, escape)| escape.chars().count() > 1) {
+            return plan_err!("invalid escape string: it is one character, or empty");
+        }
         Ok(ScalarValue::Utf8(given.map(|(pattern, escape)| like_escape(pattern, escape))))
     };
     let object = |_: &Call<'_>, values: &[ScalarValue]| json_object(values).map(ScalarValue::from);
@@ -59,9 +62,9 @@ pub(crate) fn like_escape(pattern: &str, escape: &str) -> String {
     escaped
 }
 
-/// `json_build_object(key, value, ...)` as text.
+/// `json_build_object(key, value, ...)` as text, the pairs in their order, as PostgreSQL spaces them.
 fn json_object(values: &[ScalarValue]) -> Result<String> {
-    let mut object = Map::new();
+    let mut pairs = Vec::with_capacity(values.len() / 2);
     for pair in values.chunks(2) {
         let [key, value] = pair else {
             return plan_err!("json_build_object takes an even number of arguments");
@@ -69,9 +72,9 @@ fn json_object(values: &[ScalarValue]) -> Result<String> {
         if key.is_null() {
             return plan_err!("a key of json_build_object must not be NULL");
         }
-        object.insert(key.to_string(), json(value));
+        pairs.push(format!("{} : {}", Value::from(key.to_string()), json(value)));
     }
-    Ok(Value::from(object).to_string())
+    Ok(format!("{{{}}}", pairs.join(", ")))
 }
 
 fn json(value: &ScalarValue) -> Value {

@@ -28,6 +28,8 @@ pub(super) const NAMESPACES: [(&str, i32); 5] = [
     (SYSTEM, 16_381),
 ];
 /// From here on numbers are given to relations as they are seen.
+/// Under which keys have their numbers, by their tables: a table may be called as a key is.
+const KEYS: &str = "keys";
 const FIRST: i32 = 16_384;
 
 pub(crate) fn namespace(schema: &str) -> Option<i32> {
@@ -154,7 +156,7 @@ impl Directory {
         let key_columns = columns.project(&key_columns).expect("they are the table's");
         let key_name = key_name(&name);
         let index = Relation {
-            oid: self.number(SCHEMA, &key_name),
+            oid: self.number(KEYS, &name),
             schema: SCHEMA,
             name: key_name,
             kind: Kind::Key(oid),

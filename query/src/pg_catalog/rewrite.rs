@@ -13,18 +13,23 @@
 //! ```
 //! Promises: a statement without any of these is as it was.
 
+mod empty;
+mod one_row;
+
 use super::{PG_CATALOG, has};
 use crate::catalog::SCHEMA;
 use crate::dialect::call;
 use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinOperator,
-    LambdaFunction, LambdaFunctionParameter, LambdaSyntax, LimitClause, ObjectName, ObjectNamePart,
-    OneOrManyWithParens, Query, Select, SelectItem, SetExpr, Statement, Subscript, TableAlias,
-    TableFactor, TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, CopySource, DataType, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
+    LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens, Query,
+    Select, SelectItem, SetExpr, Statement, Subscript, TableAlias, TableFactor, Value, Visit,
+    VisitMut, Visitor, VisitorMut,
 };
+use empty::{compute_nothing, has_no_rows, without_rows};
+use one_row::one_row;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -35,29 +40,6 @@ const NAMED: [&str; 4] = ["regclass", "regtype", "regnamespace", "regrole"];
 const NAMES: [&str; 2] = ["regproc", "regprocedure"];
 /// Vectors, whose first place is zero.
 const VECTORS: [&str; 4] = ["indkey", "indcollation", "indclass", "indoption"];
-/// Tables of the catalog that have never rows.
-const EMPTY: [&str; 19] = [
-    "pg_attrdef",
-    "pg_enum",
-    "pg_event_trigger",
-    "pg_extension",
-    "pg_foreign_data_wrapper",
-    "pg_foreign_server",
-    "pg_foreign_table",
-    "pg_inherits",
-    "pg_partitioned_table",
-    "pg_policy",
-    "pg_publication",
-    "pg_publication_namespace",
-    "pg_publication_rel",
-    "pg_sequence",
-    "pg_statistic_ext",
-    "pg_subscription",
-    "pg_subscription_rel",
-    "pg_trigger",
-    "pg_user_mapping",
-];
-
 static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let all = all_default_aggregate_functions();
     let names = all.iter().flat_map(|aggregate| {
@@ -67,28 +49,51 @@ static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
 });
 
 pub(crate) fn rewrite(statement: &mut Statement) {
-    let _: ControlFlow<()> = statement.visit(&mut Asking);
-    if let Statement::Query(query) = statement {
+    let _: ControlFlow<()> = statement.visit(&mut Asking::default());
+    if let Some(query) = answered(statement) {
         show_names(&mut query.body, query.order_by.is_some());
     }
 }
 
-struct Asking;
+/// The query whose rows are told.
+fn answered(statement: &mut Statement) -> Option<&mut Query> {
+    match statement {
+        Statement::Query(query) | Statement::Copy { source: CopySource::Query(query), .. } => {
+            Some(query)
+        }
+        Statement::Prepare { statement, .. } => answered(statement),
+        Statement::Declare { stmts } => stmts.first_mut()?.for_query.as_deref_mut(),
+        _ => None,
+    }
+}
+
+#[derive(Default)]
+struct Asking {
+    /// What queries around are called by WITH.
+    named: Vec<String>,
+}
 
 impl VisitorMut for Asking {
     type Break = ();
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        self.named.extend(with_names(query));
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
-        if let [ObjectNamePart::Identifier(only)] = &relation.0[..]
-            && only.value.starts_with("pg_")
-            && has(&only.value)
-        {
-            relation.0.insert(0, ObjectNamePart::Identifier(Ident::new(PG_CATALOG)));
+        if let [ObjectNamePart::Identifier(only)] = &relation.0[..] {
+            let name = folded(only);
+            if name.starts_with("pg_") && has(&name) && !self.named.contains(&name) {
+                relation.0.insert(0, ObjectNamePart::Identifier(Ident::new(PG_CATALOG)));
+            }
         }
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let around = self.named.len() - with_names(query).count();
+        self.named.truncate(around);
         each_select(&mut query.body);
         ControlFlow::Continue(())
     }
@@ -146,6 +151,19 @@ impl VisitorMut for Asking {
     }
 }
 
+fn with_names(query: &Query) -> impl Iterator<Item = String> {
+    let tables = query.with.iter().flat_map(|with| &with.cte_tables);
+    tables.map(|table| folded(&table.alias.name))
+}
+
+/// A name as it is found: in lower case unless it is quoted.
+fn folded(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
+
 /// The selects of a query, each for itself.
 fn each_select(body: &mut SetExpr) {
     match body {
@@ -155,7 +173,7 @@ fn each_select(body: &mut SetExpr) {
                 select.projection.iter_mut().for_each(|item| compute_nothing(item, &mut names));
             }
             for item in &mut select.projection {
-                let _: ControlFlow<()> = item.visit(&mut Counted);
+                let _: ControlFlow<()> = item.visit(&mut Counted::default());
             }
         }
         SetExpr::SetOperation { left, right, .. } => {
@@ -167,17 +185,32 @@ fn each_select(body: &mut SetExpr) {
 }
 
 /// `EXISTS` among the columns asks whether the query's rows are more than none.
-struct Counted;
+#[derive(Default)]
+struct Counted {
+    /// How many queries are around: what they ask in their filters DataFusion answers.
+    depth: usize,
+}
 
 impl VisitorMut for Counted {
     type Break = ();
 
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Exists { subquery, negated } = expr
+        if self.depth == 0
+            && let Expr::Exists { subquery, negated } = expr
             && let SetExpr::Select(select) = &mut *subquery.body
             && is_plain(select)
             && subquery.limit_clause.is_none()
-            && !select.projection.iter().any(has_aggregate)
+            && select.projection.iter().all(is_read)
         {
             let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
             let (left, right) = (call("count", [number(1)]), Box::new(number(0)));
@@ -187,6 +220,16 @@ impl VisitorMut for Counted {
             *expr = Expr::Subquery(subquery.clone());
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Whether an item is one for each row that is read: no function makes one row, or many, of them.
+fn is_read(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            is_column(expr) || matches!(expr, Expr::Value(_))
+        }
+        _ => true,
     }
 }
 
@@ -322,31 +365,6 @@ fn is_plain(select: &Select) -> bool {
         && matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty())
 }
 
-/// Whether a select reads a table that has never rows, in a way that leaves it none.
-fn has_no_rows(select: &Select) -> bool {
-    is_plain(select)
-        && (select.from.iter().any(is_empty) || is_of_foreign_keys(select))
-        && !select.projection.iter().any(aggregates)
-}
-
-fn is_empty(from: &TableWithJoins) -> bool {
-    let mut empty = is_empty_table(&from.relation);
-    for join in &from.joins {
-        empty = match &join.join_operator {
-            JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => {
-                empty || is_empty_table(&join.relation)
-            }
-            JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => empty,
-            _ => return false,
-        };
-    }
-    empty
-}
-
-fn is_empty_table(table: &TableFactor) -> bool {
-    catalog_table(table).is_some_and(|name| EMPTY.contains(&name.as_str()))
-}
-
 /// The name of a table of the catalog.
 fn catalog_table(table: &TableFactor) -> Option<String> {
     let TableFactor::Table { name, args: None, .. } = table else { return None };
@@ -354,26 +372,7 @@ fn catalog_table(table: &TableFactor) -> Option<String> {
     else {
         return None;
     };
-    (schema.value == PG_CATALOG).then(|| table.value.clone())
-}
-
-/// Whether it asks for foreign keys, of which there are none.
-fn is_of_foreign_keys(select: &Select) -> bool {
-    select.selection.as_ref().is_some_and(is_foreign_key)
-        && tables(select).any(|table| catalog_table(table).as_deref() == Some("pg_constraint"))
-}
-
-fn is_foreign_key(filter: &Expr) -> bool {
-    match filter {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            is_foreign_key(left) || is_foreign_key(right)
-        }
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-            is_column(left) && column_name(left) == "contype" && **right == text("f")
-        }
-        Expr::Nested(inner) => is_foreign_key(inner),
-        _ => false,
-    }
+    (folded(schema) == PG_CATALOG).then(|| folded(table))
 }
 
 /// Whether an item has an aggregate at its own level.
@@ -416,76 +415,6 @@ impl Visitor for Aggregates {
             }
             _ => ControlFlow::Continue(()),
         }
-    }
-}
-
-/// NULL in place of what would be computed of no rows, under names that differ.
-fn compute_nothing(item: &mut SelectItem, names: &mut HashSet<String>) {
-    let (expr, mut name) = match item {
-        SelectItem::UnnamedExpr(expr) if !is_column(expr) => (&*expr, column_name(expr)),
-        SelectItem::ExprWithAlias { expr, alias } if !is_column(expr) => {
-            (&*expr, alias.value.clone())
-        }
-        _ => return,
-    };
-    if let Some(nothing) = nothing(expr) {
-        while !names.insert(name.clone()) {
-            name.push('_');
-        }
-        *item = SelectItem::ExprWithAlias { expr: nothing, alias: Ident::with_quote('"', name) };
-    }
-}
-
-/// What stands for a query of a table that has never rows.
-fn without_rows(query: &Query) -> Option<Expr> {
-    let SetExpr::Select(select) = &*query.body else { return None };
-    let [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] =
-        &select.projection[..]
-    else {
-        return None;
-    };
-    if is_call(item, "array_agg") && is_plain(select) && select.from.iter().any(is_empty) {
-        let element = ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
-        return Some(as_type(nothing(query)?, DataType::Array(element)));
-    }
-    if has_no_rows(select) { nothing(query) } else { None }
-}
-
-/// NULL that has the parameters of what it stands for, with their types.
-fn nothing(of: &impl Visit) -> Option<Expr> {
-    let mut parameters = Parameters::default();
-    if of.visit(&mut parameters).is_break() {
-        return None;
-    }
-    let null = Expr::value(Value::Null);
-    if parameters.typed.is_empty() {
-        return Some(null);
-    }
-    let never = Expr::value(Value::Boolean(false));
-    Some(case(never, call("concat", parameters.typed), Some(null)))
-}
-
-/// Parameters with their casts; it stops at one without.
-#[derive(Default)]
-struct Parameters {
-    typed: Vec<Expr>,
-    in_cast: bool,
-}
-
-impl Visitor for Parameters {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        let is_parameter = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)));
-        match expr {
-            Expr::Cast { expr: of, .. } if is_parameter(of) => {
-                self.typed.push(expr.clone());
-                self.in_cast = true;
-            }
-            parameter if is_parameter(parameter) && !self.in_cast => return ControlFlow::Break(()),
-            _ => self.in_cast = false,
-        }
-        ControlFlow::Continue(())
     }
 }
 
@@ -548,92 +477,10 @@ fn unnested(table: &TableFactor) -> Option<(&Expr, &TableAlias)> {
     }
 }
 
-/// A query over tables of the catalog that stands for a value says that it has one row.
-fn one_row(query: &mut Query) {
-    let SetExpr::Select(select) = &mut *query.body else { return };
-    let all_of_catalog =
-        !select.from.is_empty() && tables(select).all(|table| catalog_table(table).is_some());
-    let offset = match &query.limit_clause {
-        Some(LimitClause::LimitOffset { offset, .. }) => offset.is_some(),
-        Some(_) => true,
-        None => false,
-    };
-    if !all_of_catalog || !is_plain(select) || query.order_by.is_some() || offset {
-        return;
-    }
-    inner_only(select);
-    let [item] = &mut select.projection[..] else { return };
-    if aggregates(item) {
-        return;
-    }
-    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-        *expr = call("first_value", [expr.clone()]);
-        query.limit_clause = None;
-    }
-}
-
 fn tables(select: &Select) -> impl Iterator<Item = &TableFactor> {
     select.from.iter().flat_map(|from| {
         [&from.relation].into_iter().chain(from.joins.iter().map(|join| &join.relation))
     })
-}
-
-/// Where a filter says that a column of the query around equals one of its own, the other parts say
-/// the same of its own: DataFusion follows equalities alone.
-fn inner_only(select: &mut Select) {
-    let own: Vec<String> = tables(select).filter_map(table_alias).collect();
-    let is_own = |expr: &Expr| match expr {
-        Expr::CompoundIdentifier(names) => own.contains(&names[0].value),
-        _ => false,
-    };
-    let Some(filter) = &mut select.selection else { return };
-    let mut equal = Vec::new();
-    equalities(filter, &mut |left, right| match (is_own(left), is_own(right)) {
-        (true, false) if is_column(right) => equal.push((right.clone(), left.clone())),
-        (false, true) if is_column(left) => equal.push((left.clone(), right.clone())),
-        _ => {}
-    });
-    let _: ControlFlow<()> = filter.visit(&mut Inner { equal });
-}
-
-fn table_alias(table: &TableFactor) -> Option<String> {
-    let TableFactor::Table { name, alias, .. } = table else { return None };
-    match alias {
-        Some(alias) => Some(alias.name.value.clone()),
-        None => Some(name.0.last()?.as_ident()?.value.clone()),
-    }
-}
-
-fn equalities(filter: &Expr, found: &mut impl FnMut(&Expr, &Expr)) {
-    match filter {
-        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-            equalities(left, found);
-            equalities(right, found);
-        }
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => found(left, right),
-        _ => {}
-    }
-}
-
-/// Puts columns of the query itself in place of those that equal them.
-struct Inner {
-    equal: Vec<(Expr, Expr)>,
-}
-
-impl VisitorMut for Inner {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::BinaryOp { left, op: BinaryOperator::NotEq, right } = expr {
-            for side in [left, right] {
-                let other = self.equal.iter().find(|(outer, _)| *outer == **side);
-                if let Some((_, inner)) = other {
-                    **side = inner.clone();
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// Grafana's way to ask for the schemas of the search path.
@@ -750,6 +597,15 @@ mod tests {
                 "SELECT NULL AS \"unnest\" FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND b = c",
             ),
             ("SELECT (SELECT a + 1 FROM pg_sequence WHERE b = c) FROM t", "SELECT NULL FROM t"),
+            ("SELECT 1 FROM PG_CLASS", "SELECT 1 FROM pg_catalog.PG_CLASS"),
+            (
+                "COPY (SELECT oid::regclass FROM c) TO STDOUT",
+                "COPY (SELECT regclassout(regclassin(oid)) AS \"oid\" FROM c) TO STDOUT",
+            ),
+            (
+                "WITH pg_class AS (SELECT 1 FROM pg_enum) SELECT 1 FROM pg_class, pg_type",
+                "WITH pg_class AS (SELECT 1 FROM pg_catalog.pg_enum) SELECT 1 FROM pg_class, pg_catalog.pg_type",
+            ),
             (
                 "SELECT 1 WHERE quote_ident(table_schema) IN (SELECT trim(s[i]) FROM \
                  generate_series(1, 2) AS i, string_to_array(current_setting('search_path'), ',') s)",
@@ -765,6 +621,9 @@ mod tests {
         for sql in [
             "SELECT f(t.oid), (SELECT a FROM t WHERE t.b = u.b) FROM t WHERE a LIKE 'b'",
             "SELECT count(*) FROM pg_catalog.pg_trigger",
+            "SELECT 1 WHERE a = (SELECT oid FROM pg_catalog.pg_class WHERE relname = 'gpu')",
+            "SELECT EXISTS (SELECT unnest(a) FROM t), EXISTS (SELECT last(a, b) FROM t)",
+            "SELECT (SELECT max(a) FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.a = t.a)) FROM v",
             "SELECT f(a) FROM t LEFT JOIN pg_catalog.pg_trigger ON true",
             "SELECT f($1) FROM pg_catalog.pg_enum",
             "SELECT a FROM pg_catalog.pg_enum GROUP BY a",

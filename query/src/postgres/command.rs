@@ -81,7 +81,7 @@ impl Command {
             }
             Statement::Prepare { name, data_types, statement } => {
                 let (types, statement) = (data_types.clone(), (**statement).clone());
-                Self::Prepare(folded(name), Box::new(Named { types, statement }))
+                Self::Prepare(folded(name), Box::new(Named::new(types, statement)))
             }
             Statement::Deallocate { name, .. } => {
                 let all = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all");

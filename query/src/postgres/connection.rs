@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// Cursors that one connection may have: each holds a statement that runs.
 const MAX_CURSORS: usize = 64;
 /// And statements that it may name in SQL.
+const MAX_STATEMENTS_BYTES: usize = 256 << 10;
 const MAX_STATEMENTS: usize = 64;
 
 /// Shared by all that happens on the connection.
@@ -193,6 +194,14 @@ impl Connection {
         if statements.len() >= MAX_STATEMENTS {
             let text = format!(
                 "a connection prepares at most {MAX_STATEMENTS} statements in SQL: DEALLOCATE some"
+            );
+            return Err(QueryError::new(QueryErrorKind::Resources, text));
+        }
+        let bytes = statements.values().map(Named::bytes).sum::<usize>() + named.bytes();
+        if bytes > MAX_STATEMENTS_BYTES {
+            let text = format!(
+                "a connection prepares statements of at most {MAX_STATEMENTS_BYTES} bytes together \
+                 in SQL: DEALLOCATE some, or let the protocol prepare them"
             );
             return Err(QueryError::new(QueryErrorKind::Resources, text));
         }

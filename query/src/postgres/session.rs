@@ -679,7 +679,7 @@ impl Preparer {
         let (plan, types) = match query {
             None => (None, Vec::new()),
             Some(query) => {
-                let (plan, types) = typed(self.plan(query, &settings).await?, told)?;
+                let (plan, types) = self.typed(query, &settings, told.to_vec()).await?;
                 (Some(plan), types)
             }
         };
@@ -695,13 +695,17 @@ impl Preparer {
         Ok(Prepared { statement, command, types, schema })
     }
 
-    async fn plan(
+    /// The plan, and the types of its parameters.
+    async fn typed(
         &self,
         query: ast::Statement,
         settings: &SessionSettings,
-    ) -> Result<LogicalPlan, QueryError> {
+        told: Vec<Option<DataType>>,
+    ) -> Result<(LogicalPlan, Vec<DataType>), QueryError> {
         let context = self.engine.statement(settings);
-        let plan = self.engine.on_query_threads(async move { context.logical(query).await });
+        let plan = self
+            .engine
+            .on_query_threads(async move { Ok(typed(context.logical(query).await?, &told)?) });
         self.engine.deadline(settings.statement_timeout()).bound(plan).await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: values are literals, and what is executed is no longer than a statement may be.
 
-use crate::dialect::cast;
+use crate::dialect::{cast, take_intervals};
 use crate::error::{QueryError, QueryErrorKind};
 use crate::statement::MAX_BYTES;
 use datafusion::sql::sqlparser::ast::{
@@ -13,11 +13,27 @@ use std::ops::ControlFlow;
 /// A statement that was prepared, with the types that its parameters were given.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
-    pub(super) types: Vec<DataType>,
-    pub(super) statement: Statement,
+    types: Vec<DataType>,
+    statement: Statement,
+    bytes: usize,
 }
 
 impl Named {
+    pub(super) fn new(types: Vec<DataType>, mut statement: Statement) -> Self {
+        take_intervals(
+            &mut statement,
+            |_| false,
+            |number| number.checked_sub(1).and_then(|at| types.get(at)).is_none(),
+        );
+        let bytes = statement.to_string().len();
+        Self { types, statement, bytes }
+    }
+
+    /// How long the statement is as a text: what is kept of it is many times as much.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The statement with values in the places of its parameters.
     pub(super) fn with(&self, values: &[Expr]) -> Result<Statement, QueryError> {
         if let Some(other) = values.iter().find(|value| !is_literal(value)) {
@@ -102,7 +118,7 @@ mod tests {
             panic!("{prepare}")
         };
         let Statement::Execute { parameters, .. } = read(execute) else { panic!("{execute}") };
-        match (Named { types, statement: *statement }).with(&parameters) {
+        match Named::new(types, *statement).with(&parameters) {
             Ok(statement) => statement.to_string(),
             Err(error) => format!("{} {error}", error.sqlstate()),
         }
@@ -118,6 +134,11 @@ mod tests {
                 "SELECT b FROM t WHERE c > CAST(-3 AS INT8) LIMIT CAST(-3 AS INT8)",
             ),
             ("PREPARE a AS SELECT $2 || $1", "EXECUTE a ('x', NULL)", "SELECT (NULL) || ('x')"),
+            (
+                "PREPARE a AS SELECT now() - $1",
+                "EXECUTE a ('1h')",
+                "SELECT now() - CAST(('1h') AS INTERVAL)",
+            ),
             ("PREPARE a AS SELECT $1", "EXECUTE a", "42601 the prepared statement has 1"),
             ("PREPARE a AS SELECT $1", "EXECUTE a (1, 2)", "42601 the prepared statement has 1"),
             ("PREPARE a AS SELECT $1", "EXECUTE a (f(1))", "42000 EXECUTE takes literals"),

@@ -75,6 +75,13 @@ async fn sql_reaches_no_file_no_network_and_no_setting_of_the_engine() {
     still_answers(&engine).await;
 }
 
+/// Comparisons with arrays of comparisons, each of which would be multiplied by those below.
+fn nested_any(levels: usize) -> String {
+    let hundred = vec!["true"; 100].join(",");
+    let around = format!(" > ANY(ARRAY[{hundred}]))");
+    format!("SELECT {}true{}", "(".repeat(levels), around.repeat(levels))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_that_are_too_deep_or_too_long_are_refused() {
     let engine = small().await;
@@ -94,6 +101,12 @@ async fn statements_that_are_too_deep_or_too_long_are_refused() {
         (format!("SELECT 'a'{}", " LIKE 'a'".repeat(many)), false),
         (format!("SELECT now(){}", " AT TIME ZONE 'UTC'".repeat(many / 3)), false),
         (vec!["SELECT 1"; 400].join(" UNION ALL "), true),
+        (nested_any(6), false),
+        ("SELECT to_regtype(repeat('[]', 1000000))".into(), true),
+        ("SELECT to_regclass(repeat('a.', 1000000))".into(), true),
+        ("SELECT to_regclass()".into(), true),
+        ("SELECT to_char(now(), repeat('x', 1000000))".into(), false),
+        ("SELECT to_char('262142-12-31T23:59:59Z'::timestamptz, 'HH24')".into(), false),
         (
             format!("SELECT count(*) FROM gpu WHERE gpu IN ({})", vec!["'1'"; 50_000].join(",")),
             true,
@@ -129,6 +142,12 @@ async fn statements_that_are_too_deep_or_too_long_are_refused() {
         (
             format!("{}SELECT 1{}", "SELECT * FROM (".repeat(500), ")".repeat(500)),
             QueryErrorKind::Syntax,
+        ),
+        ("SELECT $100000000000".into(), QueryErrorKind::TooLarge),
+        ("SELECT $18446744073709551616".into(), QueryErrorKind::TooLarge),
+        (
+            format!("SELECT (SELECT 1 FROM {}) > ANY(ARRAY[1, 2])", vec!["gpu"; 501].join(", ")),
+            QueryErrorKind::TooLarge,
         ),
         ("SELECT \0".into(), QueryErrorKind::Syntax),
         ("SELECT 'open".into(), QueryErrorKind::Syntax),

@@ -245,3 +245,26 @@ async fn statements_are_prepared_by_name_in_sql() {
         .unwrap();
     assert_eq!(text(&client, "EXECUTE a").await, "2");
 }
+
+/// A parameter beside `now()` is an interval where nobody says what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_from_now_is_what_the_client_says() {
+    let client = client().await;
+    let sql = "SELECT now() - $1 > interval '1 day'";
+    let told = client.prepare(sql).await.unwrap();
+    assert_eq!(told.params(), [Type::INTERVAL]);
+    let typed = client.prepare_typed(sql, &[Type::TIMESTAMPTZ]).await.unwrap();
+    assert_eq!(typed.params(), [Type::TIMESTAMPTZ]);
+    let long: bool = client.query_one(&typed, &[&UNIX_EPOCH]).await.unwrap().get(0);
+    assert!(long);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_prepared_in_sql_are_few_and_short() {
+    let client = client().await;
+    let long = format!("AS SELECT count(*) FROM gpu WHERE gpu IN ({})", "1,".repeat(60_000) + "1");
+    client.batch_execute(&format!("PREPARE a {long}")).await.unwrap();
+    let error = client.batch_execute(&format!("PREPARE b {long}; PREPARE c {long}")).await;
+    assert_eq!(error.unwrap_err().code().unwrap().code(), "53200");
+    client.batch_execute(&format!("DEALLOCATE ALL; PREPARE b {long}")).await.unwrap();
+}

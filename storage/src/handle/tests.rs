@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::{Block, BlockBuilder, Column, FieldType, Layout, Series, Value};
 use crate::snapshot::{FileKind, TableSnapshot};
+use crate::state::TableState;
 use arrow::array::{ArrayAccessor, AsArray, StringArray};
 use arrow::datatypes::{Int16Type, Int32Type, TimestampMicrosecondType};
 use std::collections::HashMap;
@@ -541,6 +542,33 @@ async fn silent_series_hold_no_memory_of_the_buffer() {
 }
 
 mod format_1;
+
+/// Two kinds of nodes, in turn: what layouts of one kind have in common is kept once.
+#[tokio::test(flavor = "multi_thread")]
+async fn layouts_share_what_they_have_in_common() {
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let names = || {
+        let state = storage.shared.state.lock();
+        state.tables().iter().map(TableState::names).collect::<Vec<_>>()
+    };
+    let kinds = [vec!["temp"], vec!["temp", "power"]];
+    let of_node = |node: usize| {
+        let columns = kinds[node % 2]
+            .iter()
+            .map(|name| Column { name: (*name).into(), field_type: FieldType::Int16 });
+        let identity = vec![format!("n{node}").into(), "0".into()];
+        let series = Series { identity, attributes: Vec::new() };
+        let tags = layout("gpu").identity_tags().to_vec();
+        Layout::new("gpu", tags, Vec::new(), columns.collect(), vec![series]).unwrap()
+    };
+    let held: Vec<_> = (0..6).map(|node| storage.admit(&of_node(node)).unwrap().layout).collect();
+    assert_eq!(names(), [2]);
+    drop(held);
+    storage.flush().await.unwrap();
+    assert_eq!(names(), [0]);
+    storage.close().await.unwrap();
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn layouts_that_nobody_holds_are_forgotten() {

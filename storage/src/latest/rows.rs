@@ -126,7 +126,7 @@ impl Source {
 #[derive(Debug)]
 pub struct Latest {
     table: Arc<TableSchema>,
-    /// In the order of their writes; the first has rows.
+    /// In the order of their writes; the first is that of older rows.
     sources: Vec<Source>,
     /// By the numbers of `series`.
     heads: Heads,

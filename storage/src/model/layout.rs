@@ -1,6 +1,7 @@
 //! What a producer says once, so that its blocks need no names: table, tags, columns, series.
 
 use super::FieldType;
+use hashbrown::HashSet;
 use std::sync::Arc;
 
 /// Limits that keep one hostile layout from costing more than a table's worth of memory.
@@ -34,8 +35,8 @@ pub struct Layout {
     series: Vec<Series>,
 }
 
-/// What layouts of one exporter have in common: all but their series. A fleet's layouts share it,
-/// since it is most of what a layout of few series takes.
+/// What layouts of one exporter have in common: all but their series. Those of a table share it, since
+/// it is most of what a layout of few series takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Names {
     table: Arc<str>,
@@ -113,16 +114,10 @@ impl Layout {
         Self { names: names.into(), series }
     }
 
-    pub(crate) fn names(&self) -> &Arc<Names> {
-        &self.names
-    }
-
-    /// The same layout over `names` where they are its own.
+    /// The same layout over those of `known` that are its own; if it has none there, they come in.
     #[must_use]
-    pub(crate) fn sharing(mut self, names: &Arc<Names>) -> Self {
-        if self.names == *names {
-            self.names = names.clone();
-        }
+    pub(crate) fn sharing(mut self, known: &mut HashSet<Arc<Names>>) -> Self {
+        self.names = known.get_or_insert_with(&self.names, Arc::clone).clone();
         self
     }
 
@@ -170,7 +165,7 @@ fn check_names(
     attributes: &[Arc<str>],
     columns: &[Column],
 ) -> Result<(), LayoutError> {
-    let mut seen = hashbrown::HashSet::new();
+    let mut seen = HashSet::new();
     let tags = identity.iter().chain(attributes).map(|name| ("tag", name));
     for (what, name) in tags.chain(columns.iter().map(|c| ("field", &c.name))) {
         check_name(what, name)?;

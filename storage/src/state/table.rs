@@ -58,8 +58,8 @@ pub(crate) struct TableState {
     stored_latest: Arc<StoredLatest>,
     series: HashMap<Identity, SeriesId>,
     layouts: u32,
-    /// Those of the newest layout: mostly the next one's as well.
-    names: Option<Arc<Names>>,
+    /// What its layouts have in common, each once.
+    names: hashbrown::HashSet<Arc<Names>>,
     /// The newest time of each series, buffered rows included.
     latest: Newest,
     sealed: Option<Generation>,
@@ -91,7 +91,7 @@ impl TableState {
             stored_latest: Arc::new(stored_latest),
             series: HashMap::new(),
             layouts: 0,
-            names: None,
+            names: hashbrown::HashSet::new(),
             active: Generation::new(Arc::new(latest.clone()), budget),
             latest,
             sealed: None,
@@ -143,11 +143,7 @@ impl TableState {
     /// Takes a layout that `schema`, which succeeds the table's, already holds.
     pub(crate) fn admit(&mut self, schema: Arc<TableSchema>, layout: Layout) -> Arc<LayoutEntry> {
         self.schema = schema;
-        let layout = match &self.names {
-            Some(names) => Arc::new(layout.sharing(names)),
-            None => Arc::new(layout),
-        };
-        self.names = Some(layout.names().clone());
+        let layout = Arc::new(layout.sharing(&mut self.names));
         let mut series = Vec::with_capacity(layout.series().len());
         for one in layout.series() {
             let next = self.series.len() as SeriesId;
@@ -155,6 +151,16 @@ impl TableState {
         }
         self.layouts += 1;
         Arc::new(LayoutEntry::new(self.layouts - 1, layout, series))
+    }
+
+    /// Forgets names that no layout has any more.
+    pub(super) fn forget_names(&mut self) {
+        self.names.retain(|names| Arc::strong_count(names) > 1);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> usize {
+        self.names.len()
     }
 
     pub(crate) fn push(&mut self, position: Position, buffered: Buffered, memory: Reservation) {

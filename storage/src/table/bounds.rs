@@ -1,7 +1,8 @@
 //! Least and greatest values of a column, by which readers skip: of each page, for the file's
-//! index, and of the whole chunk. Those of long texts are cut to what they begin with.
+//! index, and of the whole chunk. Those of long texts are cut: the least to what it begins with, the
+//! greatest to such a beginning raised.
 
-use parquet::basic::Type;
+use parquet::basic::{BoundaryOrder, Type};
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnIndexBuilder;
@@ -89,12 +90,17 @@ pub(super) struct Kept {
 pub(super) struct Bounds<T> {
     index: ColumnIndexBuilder,
     chunk: Option<(T, T)>,
+    /// Of the last page that has values.
+    last: Option<(T, T)>,
+    /// Whether no page's bounds are below those of a page before.
+    ascends: bool,
     nulls: u64,
 }
 
 impl<T: Bounded> Bounds<T> {
     pub(super) fn new() -> Self {
-        Self { index: ColumnIndexBuilder::new(T::TYPE), chunk: None, nulls: 0 }
+        let index = ColumnIndexBuilder::new(T::TYPE);
+        Self { index, chunk: None, last: None, ascends: true, nulls: 0 }
     }
 
     /// The values of the next page that are there, and how many are not.
@@ -105,10 +111,17 @@ impl<T: Bounded> Bounds<T> {
         let (least, greatest) = (least.unwrap_or_default(), greatest.unwrap_or_default());
         self.index.append(page.is_none(), least, greatest, nulls as i64);
         self.chunk = span(self.chunk.into_iter().chain(page));
+        if let Some((low, high)) = page {
+            self.ascends &= self.last.is_none_or(|last| last.0 <= low && last.1 <= high);
+            self.last = page;
+        }
         self.nulls += nulls as u64;
     }
 
-    pub(super) fn finish(self) -> Result<Kept, ParquetError> {
+    pub(super) fn finish(mut self) -> Result<Kept, ParquetError> {
+        if self.ascends {
+            self.index.set_boundary_order(BoundaryOrder::ASCENDING);
+        }
         Ok(Kept {
             statistics: Some(T::statistics(self.chunk, self.nulls)),
             index: Some(self.index.build()?),

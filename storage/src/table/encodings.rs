@@ -19,7 +19,7 @@ const TABLE: u64 = 1 << 16;
 /// More values than this make no dictionary where each takes a hash.
 const HASHED: usize = 1 << 15;
 
-/// A field's values that are present, each as the bits that Parquet stores.
+/// A column's values that are present, each as the bits that Parquet stores.
 #[derive(Debug, Default)]
 pub(super) struct Values {
     pub(super) raw: Vec<i64>,

@@ -17,10 +17,13 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
 
-/// A larger dictionary must be worth it: a reader of one page reads all of it.
+/// A larger dictionary must be worth it, and has an end: a reader of one page reads all of it.
 const DICTIONARY_BYTES: usize = 4 << 20;
+const LARGEST_DICTIONARY: usize = 16 << 20;
 /// How many times smaller than the texts of all rows it is then.
 const WORTH: usize = 4;
+/// About so much a page holds of texts without a dictionary.
+const PAGE_BYTES: usize = 1 << 20;
 
 pub(super) fn encode(
     zstd: &mut Zstd,
@@ -30,18 +33,19 @@ pub(super) fn encode(
     let presence = Presence::of(column, arrays);
     let tags = Tags::of(arrays);
     let mut chunk = Chunk::new();
-    let encoding = if tags.suits_dictionary() {
+    let (encoding, page_rows) = if tags.suits_dictionary() {
         let mut texts = Vec::new();
         plain(tags.texts.iter().copied(), &mut texts);
         chunk.dictionary(zstd, &texts, tags.texts.len())?;
-        Encoding::RLE_DICTIONARY
+        (Encoding::RLE_DICTIONARY, PAGE_ROWS)
     } else {
-        Encoding::PLAIN
+        let rows = PAGE_BYTES * presence.rows / tags.bytes();
+        (Encoding::PLAIN, rows.clamp(1, PAGE_ROWS))
     };
     let mut bounds = Bounds::new();
     let mut rest = tags.indices.as_slice();
     let mut page = Vec::new();
-    for (first, count) in presence.pages(PAGE_ROWS) {
+    for (first, count) in presence.pages(page_rows) {
         page.clear();
         let (here, after) = rest.split_at(presence.levels(first, count, &mut page));
         if encoding == Encoding::PLAIN {
@@ -81,10 +85,14 @@ impl<'a> Tags<'a> {
     }
 
     fn suits_dictionary(&self) -> bool {
-        let bytes = |text: &&str| size_of::<u32>() + text.len();
-        let dictionary: usize = self.texts.iter().map(bytes).sum();
-        let all = || self.indices.iter().map(|index| bytes(&self.texts[*index as usize]));
-        dictionary <= DICTIONARY_BYTES || dictionary * WORTH <= all().sum()
+        let dictionary: usize = self.texts.iter().copied().map(plain_bytes).sum();
+        dictionary <= DICTIONARY_BYTES
+            || (dictionary <= LARGEST_DICTIONARY && dictionary * WORTH <= self.bytes())
+    }
+
+    /// What all texts take without a dictionary.
+    fn bytes(&self) -> usize {
+        self.indices.iter().map(|index| plain_bytes(self.texts[*index as usize])).sum()
     }
 }
 
@@ -124,6 +132,10 @@ impl<'a> Numbered<'a> {
         self.known[key] = Some(number);
         number
     }
+}
+
+fn plain_bytes(text: &str) -> usize {
+    size_of::<u32>() + text.len()
 }
 
 fn plain<'a>(texts: impl Iterator<Item = &'a str>, page: &mut Vec<u8>) {

@@ -9,7 +9,7 @@ use crate::table::files::{Contents, TagRange};
 use crate::table::parquet::encode;
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    UInt32Array,
+    TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Decimal32Type, Decimal64Type, Int32Type, Int64Type, SchemaRef};
@@ -17,8 +17,9 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::{Encoding, Type};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::basic::{BoundaryOrder, Encoding, Type};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -282,32 +283,99 @@ fn dictionaries_of_any_size_come_back() {
     }
 }
 
-/// Texts that differ row by row make no dictionary; of long ones the bounds keep what they begin
-/// with.
+/// A batch whose attribute is `text` of each row.
+fn attributed(text: impl Fn(usize) -> Option<String>) -> (TableSchema, RecordBatch) {
+    let (schema, batch) = shaped(20, 2_000, &[(Shape::Constant, 0)]);
+    let texts: StringArray = (0..batch.num_rows()).map(text).collect();
+    let texts: DictionaryArray<Int32Type> = texts.iter().collect();
+    let mut columns = batch.columns().to_vec();
+    columns[schema.arrow().index_of("model").unwrap()] = Arc::new(texts);
+    let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+    (schema, batch)
+}
+
+/// Texts that differ row by row make no dictionary; of long ones the bounds are cut.
 #[test]
 fn tags_of_many_long_texts_come_back() {
-    let (schema, batch) = shaped(20, 2_000, &[(Shape::Constant, 0)]);
-    let place = schema.arrow().index_of("model").unwrap();
     for (distinct, expected) in [(40_000, Encoding::PLAIN), (100, Encoding::RLE_DICTIONARY)] {
         let text = |row: usize| format!("{:-<120}{row:05}-{:->200}", "h", "h");
-        let texts: StringArray =
-            (0..batch.num_rows()).map(|row| (row % 7 > 0).then(|| text(row % distinct))).collect();
-        let texts: DictionaryArray<Int32Type> = texts.iter().collect();
-        let mut columns = batch.columns().to_vec();
-        columns[place] = Arc::new(texts);
-        let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+        let (schema, batch) = attributed(|row| (row % 7 > 0).then(|| text(row % distinct)));
         // Parts share a dictionary, whole batches do not.
         let parts = vec![batch.slice(0, 1_000), batch.slice(1_000, 39_000)];
         let (bytes, _) = encoded(&schema, parts);
         assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&batch));
         check(&bytes, "model", Type::BYTE_ARRAY, expected);
-        let metadata = metadata(&bytes);
-        let statistics = chunk(metadata.row_group(0), "model").statistics().unwrap();
+        let metadata = indexed(&bytes);
+        let model = chunk(metadata.row_group(0), "model");
+        let statistics = model.statistics().unwrap();
         assert_eq!(statistics.null_count_opt(), Some(40_000_u64.div_ceil(7)));
         assert_eq!(statistics.min_bytes_opt().unwrap(), format!("{:-<64}", "h").as_bytes());
         assert_eq!(statistics.max_bytes_opt().unwrap(), format!("{:-<63}.", "h").as_bytes());
         assert!(!statistics.min_is_exact() && !statistics.max_is_exact());
+        let place = schema.arrow().index_of("model").unwrap();
+        let pages = metadata.offset_index().unwrap()[0][place].page_locations().len();
+        let largest = model.uncompressed_size() as usize / pages;
+        assert!(largest < 2 << 20, "{largest} bytes a page");
     }
+}
+
+/// What queries skip by: of each page of a tag its bounds, none where it has no text.
+#[test]
+fn pages_of_tags_are_told_with_their_bounds() {
+    for (none, ascends) in [(1, true), (9, false)] {
+        let page = |row: usize| row / 8_192;
+        let text = |row: usize| format!("{}{:03}", page(row) * none % 10, row % 1_000);
+        let (schema, batch) = attributed(|row| (page(row) != 2 && row % 3 > 0).then(|| text(row)));
+        let (bytes, _) = encoded(&schema, vec![batch.clone()]);
+        let metadata = indexed(&bytes);
+        let place = schema.arrow().index_of("model").unwrap();
+        let ColumnIndexMetaData::BYTE_ARRAY(index) = &metadata.column_index().unwrap()[0][place]
+        else {
+            panic!("an index of texts")
+        };
+        assert_eq!((0..5).filter(|page| index.is_null_page(*page)).collect::<Vec<_>>(), [2]);
+        let order = metadata.column_index().unwrap()[0][place].get_boundary_order();
+        assert_eq!(order == Some(BoundaryOrder::ASCENDING), ascends);
+        for at in [0, 1, 3, 4] {
+            let rows = (at * 8_192)..((at + 1) * 8_192).min(40_000);
+            let texts = || rows.clone().filter(|row| row % 3 > 0).map(text);
+            assert_eq!(index.min_value(at), texts().min().as_deref().map(str::as_bytes));
+            assert_eq!(index.max_value(at), texts().max().as_deref().map(str::as_bytes));
+            assert_eq!(index.null_count(at), Some(rows.len() as i64 - texts().count() as i64));
+        }
+        assert_eq!((index.null_count(2), index.min_value(2)), (Some(8_192), None));
+    }
+    let (schema, batch) = attributed(|_| None);
+    let (bytes, _) = encoded(&schema, vec![batch.clone()]);
+    assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&batch));
+}
+
+/// Series that share irregular ticks: their times are few, and a dictionary is least.
+#[test]
+fn times_that_series_share_make_a_dictionary() {
+    let schema = schema("gpu");
+    let batch = rows(&schema, 500, 40, DAY);
+    let times = (0..batch.num_rows()).map(|row| {
+        let tick = (row % 40) as i64;
+        DAY + tick * 10 * SECOND + tick * tick * tick % 999_983
+    });
+    let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");
+    let mut columns = batch.columns().to_vec();
+    columns[0] = Arc::new(times);
+    let batch = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+    let (bytes, _) = encoded(&schema, vec![batch.clone()]);
+    check(&bytes, "time", Type::INT64, Encoding::RLE_DICTIONARY);
+    assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&batch));
+    let metadata = indexed(&bytes);
+    let ColumnIndexMetaData::INT64(index) = &metadata.column_index().unwrap()[0][0] else {
+        panic!("an index of numbers")
+    };
+    assert_eq!(index.min_value(0), Some(&DAY));
+}
+
+fn indexed(bytes: &Bytes) -> Arc<ParquetMetaData> {
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    ArrowReaderMetadata::load(bytes, options).unwrap().metadata().clone()
 }
 
 #[test]
@@ -373,10 +441,7 @@ fn chunk<'a>(
 fn readers_are_told_order_and_bounds() {
     let schema = schema("gpu");
     let (bytes, _) = encoded(&schema, vec![rows(&schema, 100, 500, DAY)]);
-    let options = ArrowReaderOptions::new()
-        .with_page_index_policy(parquet::file::metadata::PageIndexPolicy::Required);
-    let loaded = ArrowReaderMetadata::load(&bytes, options).unwrap();
-    let metadata = loaded.metadata();
+    let metadata = indexed(&bytes);
     assert!(metadata.file_metadata().key_value_metadata().is_none(), "no Arrow schema");
     let group = metadata.row_group(0);
     let order: Vec<_> = group.sorting_columns().unwrap().iter().map(|c| c.column_idx).collect();
