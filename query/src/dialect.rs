@@ -283,7 +283,7 @@ mod tests {
             ("SELECT a <> ALL('{b}')", "SELECT NOT (a IN ('b'))"),
             (
                 "SELECT '{\"a,b\",c}'::varchar(10)[]",
-                "SELECT ARRAY[CAST('a,b' AS VARCHAR(10)), CAST('c' AS VARCHAR(10))]::VARCHAR(10)[]",
+                "SELECT ARRAY[CAST('a,b' AS VARCHAR(10)), CAST('c' AS VARCHAR(10))]",
             ),
             ("SELECT array_contains(ARRAY[1], a)", "SELECT array_contains(ARRAY[1], a)"),
             ("SELECT a = ANY(SELECT b FROM t)", "SELECT a IN (SELECT b FROM t)"),

@@ -130,7 +130,10 @@ fn kind_of(root: &DataFusionError) -> QueryErrorKind {
         DataFusionError::Execution(text) if text.contains("out of range") => {
             QueryErrorKind::OutOfRange
         }
-        DataFusionError::Execution(text) if text.starts_with("DATE_BIN stride") => {
+        DataFusionError::Execution(text)
+            if text.starts_with("DATE_BIN stride")
+                || text.starts_with("Scalar subquery returned more than one row") =>
+        {
             QueryErrorKind::Invalid
         }
         DataFusionError::ArrowError(error, _) => kind_of_arrow(error),

@@ -51,10 +51,12 @@ impl Drop for Present {
     }
 }
 
+/// Rollups by the hour come or not: where jobs change often, their rows are hardly fewer than those
+/// by the minute.
 async fn rolled_up(server: &Server) {
-    let tiers = r#"SELECT count(*) FROM system.tables WHERE "table" IN ('gpu_1m', 'gpu_1h')"#;
+    let tiers = r#"SELECT count(*) FROM system.tables WHERE "table" = 'gpu_1m'"#;
     let started = Instant::now();
-    while server.number(tiers) < 2 {
+    while server.number(tiers) == 0 {
         assert!(started.elapsed() < Duration::from_mins(1), "no rollups:\n{}", server.said());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -603,8 +603,8 @@ mod tests {
                 "COPY (SELECT regclassout(regclassin(oid)) AS \"oid\" FROM c) TO STDOUT",
             ),
             (
-                "WITH pg_class AS (SELECT 1 FROM pg_enum) SELECT 1 FROM pg_class, pg_type",
-                "WITH pg_class AS (SELECT 1 FROM pg_catalog.pg_enum) SELECT 1 FROM pg_class, pg_catalog.pg_type",
+                "WITH pg_class AS (SELECT 1 FROM pg_am) SELECT 1 FROM pg_class, pg_type",
+                "WITH pg_class AS (SELECT 1 FROM pg_catalog.pg_am) SELECT 1 FROM pg_class, pg_catalog.pg_type",
             ),
             (
                 "SELECT 1 WHERE quote_ident(table_schema) IN (SELECT trim(s[i]) FROM \

@@ -10,7 +10,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
 use datafusion::common::cast::as_string_array;
-use datafusion::common::{exec_datafusion_err, exec_err, internal_err, plan_err};
+use datafusion::common::{exec_datafusion_err, internal_err, plan_err};
 use datafusion::error::Result;
 use datafusion::functions::datetime::to_char;
 use datafusion::logical_expr::{
@@ -117,7 +117,7 @@ fn written(times: &ArrayRef, patterns: &StringArray) -> Result<StringArray> {
         let pattern = match kept.take() {
             Some((of, pattern)) if of == text => pattern,
             _ if text.len() > MAX_PATTERN => {
-                return exec_err!("to_char: a pattern has at most {MAX_PATTERN} bytes");
+                return plan_err!("to_char: a pattern has at most {MAX_PATTERN} bytes");
             }
             _ => Pattern::read(text),
         };
