@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::sql::Format;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use warpline_ingest::dictionary::{Dictionary, DictionaryField, Role};
+use warpline_ingest::dictionary::{Dictionary, DictionaryError, DictionaryField, Role};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -44,12 +44,12 @@ pub fn run(options: &FieldsOptions) -> Result<(), Failure> {
 }
 
 /// The built-in dictionary with the fields of a file added.
-pub(crate) fn load(file: Option<&Path>) -> Result<Dictionary, Failure> {
+pub(crate) fn load(file: Option<&Path>) -> Result<Dictionary, DictionaryError> {
     let builtin = Dictionary::builtin();
-    Ok(match file {
-        Some(path) => builtin.with_file(path)?,
-        None => builtin,
-    })
+    match file {
+        Some(path) => builtin.with_file(path),
+        None => Ok(builtin),
+    }
 }
 
 fn matches(field: &DictionaryField, filter: &str) -> bool {

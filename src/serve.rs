@@ -26,7 +26,6 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tower::ServiceExt;
 use url::Url;
-use warpline_ingest::dictionary::Dictionary;
 use warpline_ingest::{StreamService, WireLimits, WriteLimits, stream_service, write_service};
 use warpline_query::{Engine, PostgresAccess, QueryCounts, QueryError, serve_postgres};
 use warpline_storage::{Storage, StorageError};
@@ -84,6 +83,10 @@ pub struct ServeOptions {
     #[arg(long, value_name = "FILE")]
     pub tokens: Option<PathBuf>,
 
+    /// A CSV file of further GPU fields, in the form that warpline fields --format csv prints
+    #[arg(long, value_name = "FILE")]
+    pub dictionary: Option<PathBuf>,
+
     /// The server's certificate, PEM, with those between it and an authority
     #[arg(long, value_name = "FILE")]
     pub tls_certificate: Option<PathBuf>,
@@ -123,6 +126,7 @@ impl ServeOptions {
             }
         };
         or(&self.tokens, &mut config.server.tokens);
+        or(&self.dictionary, &mut config.server.dictionary);
         or(&self.tls_certificate, &mut config.server.tls_certificate);
         or(&self.tls_key, &mut config.server.tls_key);
         config.storage.memory = self.memory.unwrap_or(config.storage.memory);
@@ -191,7 +195,7 @@ impl Server {
         tasks.spawn(serve_http(http, certificate, ready.clone(), stopped.clone()));
         let storage = Storage::open(config.storage_options()?).await?;
         let streams = stream_service(storage.clone(), WireLimits::default());
-        let dictionary = Arc::new(Dictionary::builtin());
+        let dictionary = Arc::new(config.dictionary().map_err(ConfigError::from)?);
         let writes = write_service(storage.clone(), dictionary, WriteLimits::default());
         let observed = observed(&storage, &streams, &writes);
         let rows = observed.clone();

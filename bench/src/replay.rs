@@ -12,6 +12,8 @@ use std::path::Path;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+/// The harness's metrics as fields of GPUs.
+const FIELDS: &str = include_str!("../harness_fields.csv");
 const CONNECTIONS: usize = 2;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Before a request is sent again that the server had no room for.
@@ -20,8 +22,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// A protocol that the harness has requests of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Protocol {
-    /// Prometheus remote write 1.0
+    /// Prometheus remote write 1.0, of metrics that the dictionary does not know
     RemoteWrite,
+    /// The same of metrics that are the fields of GPUs, by a dictionary of the server's
+    RemoteWriteFields,
     /// InfluxDB's line protocol
     Line,
 }
@@ -30,14 +34,14 @@ impl Protocol {
     /// The harness's word for it.
     fn file(self) -> &'static str {
         match self {
-            Self::RemoteWrite => "rw",
+            Self::RemoteWrite | Self::RemoteWriteFields => "rw",
             Self::Line => "line",
         }
     }
 
     fn request(self) -> (&'static str, &'static [(&'static str, &'static str)]) {
         match self {
-            Self::RemoteWrite => (
+            Self::RemoteWrite | Self::RemoteWriteFields => (
                 "POST /api/v1/write",
                 &[
                     ("Content-Type", "application/x-protobuf"),
@@ -52,7 +56,9 @@ impl Protocol {
     /// Where the server counts the samples it read.
     fn counter(self) -> &'static str {
         match self {
-            Self::RemoteWrite => "warpline_write_samples_total{protocol=\"remote_write_1\"}",
+            Self::RemoteWrite | Self::RemoteWriteFields => {
+                "warpline_write_samples_total{protocol=\"remote_write_1\"}"
+            }
             Self::Line => "warpline_write_samples_total{protocol=\"influx\"}",
         }
     }
@@ -60,6 +66,7 @@ impl Protocol {
     fn name(self) -> &'static str {
         match self {
             Self::RemoteWrite => "warpline, remote write",
+            Self::RemoteWriteFields => "warpline, remote write of fields",
             Self::Line => "warpline, line protocol",
         }
     }
@@ -76,8 +83,14 @@ pub(crate) fn measure(
     let bodies: Vec<Vec<Vec<u8>>> = (0..CONNECTIONS)
         .map(|part| read(&harness.payload(size, &format!("{}-{part}.bin", protocol.file()))))
         .collect::<Result<_, _>>()?;
-    let flush = Setting::new("storage.flush_interval", "10s");
-    let server = Server::start(binary, dir, vec![flush])?;
+    let fields = tempfile::NamedTempFile::new()?;
+    fs::write(fields.path(), FIELDS)?;
+    let mut settings = vec![Setting::new("storage.flush_interval", "10s")];
+    if protocol == Protocol::RemoteWriteFields {
+        let fields = fields.path().to_str().ok_or("the temporary folder's name is no text")?;
+        settings.push(Setting::new("server.dictionary", fields));
+    }
+    let server = Server::start(binary, dir, settings)?;
     let (begun, before) = (Instant::now(), server.cpu_seconds()?);
     let address = server.address();
     scope(|threads| {

@@ -2,8 +2,8 @@
 //!
 //! Promises: what is read means what PostgreSQL means by it, or is refused as it is planned. Of the
 //! library's rules those are used that hold to this; one that answers NULL for a query among the
-//! columns, one that looks names up in the schema `public` alone, and those that take arrays apart by
-//! their commas, are not among them.
+//! columns, one that looks names up in the schema `public` alone, one that shows columns under other
+//! names, and those that take arrays apart by their commas, are not among them.
 
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -11,22 +11,21 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use datafusion_postgres::datafusion_pg_catalog::sql::rules::{
-    AliasDuplicatedProjectionRewrite, CurrentUserVariableToSessionUserFunctionCall,
-    FixVersionColumnName, ResolveUnqualifiedIdentifier, RewritePgCatalogOperator,
-    SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
+    CurrentUserVariableToSessionUserFunctionCall, FixVersionColumnName,
+    ResolveUnqualifiedIdentifier, RewritePgCatalogOperator, SqlStatementRewriteRule,
+    StripCallableQualifier, StripCollate,
 };
 
 /// Reads statements; has no state.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    rules: [Box<dyn SqlStatementRewriteRule>; 7],
+    rules: [Box<dyn SqlStatementRewriteRule>; 6],
 }
 
 impl Reader {
     pub(crate) fn new() -> Self {
         Self {
             rules: [
-                Box::new(AliasDuplicatedProjectionRewrite),
                 Box::new(ResolveUnqualifiedIdentifier),
                 Box::new(StripCallableQualifier),
                 Box::new(CurrentUserVariableToSessionUserFunctionCall),

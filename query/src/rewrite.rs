@@ -5,7 +5,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
 use std::sync::Arc;
 
 /// Rewrites every expression inside the aggregate and window nodes of a plan and its subqueries,
@@ -63,6 +63,12 @@ pub(crate) fn columns_below(node: &LogicalPlan) -> Result<DFSchema> {
         }
         node => Ok(merge_schema(&node.inputs())),
     }
+}
+
+/// Whether an operator tells which of two values is greater, or whether they are one.
+pub(crate) fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
 fn concerns_node(node: &LogicalPlan, concerns: impl Fn(&Expr) -> bool) -> Result<bool> {

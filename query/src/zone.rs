@@ -4,7 +4,7 @@
 //! in it: `date_trunc`, `date_part`, `extract`, `to_char` and `current_date`, casts to dates, times
 //! without a zone and text, and these three where they are compared with times or cast to them.
 
-use crate::rewrite::rewrite_where;
+use crate::rewrite::{is_comparison, rewrite_where};
 use crate::settings::SessionSettings;
 use arrow::array::timezone::Tz;
 use arrow::compute::kernels::cast_utils::string_to_datetime;
@@ -16,9 +16,7 @@ use datafusion::error::Result;
 use datafusion::functions::datetime::to_local_time;
 use datafusion::functions::expr_fn::now;
 use datafusion::logical_expr::expr::{InList, ScalarFunction};
-use datafusion::logical_expr::{
-    Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator,
-};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::cast;
 use std::sync::Arc;
@@ -180,9 +178,4 @@ fn labelled(schema: &DFSchema, expr: Expr, zone: Arc<str>) -> Expr {
 
 fn is_time(schema: &DFSchema, expr: &Expr) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Timestamp(_, Some(_))))
-}
-
-fn is_comparison(op: Operator) -> bool {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }

@@ -36,13 +36,17 @@ pub struct RetentionConfig {
 }
 
 impl MaintenanceConfig {
-    /// Both sections as the storage room takes them.
-    pub(super) fn options(&self, retention: &RetentionConfig) -> MaintenanceOptions {
+    /// Both sections as the storage room takes them, with the fields of a dictionary.
+    pub(super) fn options(
+        &self,
+        retention: &RetentionConfig,
+        dictionary: &Dictionary,
+    ) -> MaintenanceOptions {
         let tables = retention.tables.iter().map(|(name, keep)| (name.clone(), keep.0));
         MaintenanceOptions {
             background: self.background,
             rollups: self.rollups,
-            kinds: kinds(&Dictionary::builtin()),
+            kinds: kinds(dictionary),
             interval: self.interval.0,
             merge_memory: self.merge_memory.0,
             file_size: self.file_size.0,

@@ -11,6 +11,7 @@ mod units;
 pub use maintenance::{MaintenanceConfig, RetentionConfig};
 pub use units::{ByteSize, Keep, Span};
 
+use crate::fields;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use url::Url;
+use warpline_ingest::dictionary::{Dictionary, DictionaryError};
 use warpline_query::EngineOptions;
 use warpline_storage::StorageOptions;
 
@@ -42,6 +44,8 @@ pub struct ServerConfig {
     pub postgres: Address,
     /// The file of tokens; in the data folder unless given.
     pub tokens: Option<PathBuf>,
+    /// Fields beside those of the built-in dictionary, as CSV.
+    pub dictionary: Option<PathBuf>,
     /// PEM files; both or neither.
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
@@ -113,6 +117,8 @@ pub enum ConfigError {
     UnknownVariable { name: String, known: String },
     #[error("cannot use {} as the data folder: {source}", path.display())]
     Data { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Dictionary(#[from] DictionaryError),
 }
 
 impl Config {
@@ -126,6 +132,11 @@ impl Config {
             Some(path) => read_file(path)?,
         };
         environment::apply(settings, variables)
+    }
+
+    /// What names of GPU fields mean: the built-in dictionary, with the fields of a file added.
+    pub fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
+        fields::load(self.server.dictionary.as_deref())
     }
 
     /// The storage room's options.
@@ -143,7 +154,7 @@ impl Config {
         options.flush_interval = self.storage.flush_interval.0;
         options.segment_bytes = self.storage.segment_size.0;
         options.future_limit = self.storage.future_limit.0;
-        options.maintenance = self.maintenance.options(&self.retention);
+        options.maintenance = self.maintenance.options(&self.retention, &self.dictionary()?);
         options.limits.tables = self.limits.tables;
         options.limits.columns = self.limits.columns;
         options.limits.series = self.limits.series;
@@ -214,6 +225,7 @@ impl Default for ServerConfig {
             listen: Address(SocketAddr::from(([127, 0, 0, 1], 7480))),
             postgres: Address(SocketAddr::from(([127, 0, 0, 1], 7432))),
             tokens: None,
+            dictionary: None,
             tls_certificate: None,
             tls_key: None,
         }

@@ -93,6 +93,24 @@ fn rows_are_kept_as_long_as_is_said() {
 }
 
 #[test]
+fn fields_of_a_file_have_their_kinds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("own.csv");
+    std::fs::write(&file, "id,names,column,unit,kind,type\n,acme_spins,spins,,counter,int64\n")
+        .expect("a written file");
+    let of_file = |file: &Path| {
+        let variables = [("WARPLINE_SERVER_DICTIONARY", file.to_str().expect("text"))];
+        let mut config = of("", &variables).expect("a configuration");
+        config.server.data = folder.path().join("data");
+        config.storage_options()
+    };
+    let kinds = of_file(&file).expect("a folder").maintenance.kinds;
+    assert!(format!("{kinds:?}").contains("spins"), "{kinds:?}");
+    let missing = of_file(Path::new("nowhere.csv")).expect_err("no file").to_string();
+    assert!(missing.contains("nowhere.csv"), "{missing}");
+}
+
+#[test]
 fn store_options_are_not_printed() {
     let text = "[store.options]\naws_secret_access_key = \"hush\"";
     let config = of(text, &[]).expect("a configuration");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Two GPUs, a counter, a histogram and a line that is only DCGM's blank.
+/// Two GPUs, a counter, a histogram, a line that is only DCGM's blank, and somebody's own field.
 const PAGE: &str = "\
 # HELP jobs_total Jobs done.
 # TYPE jobs_total counter
@@ -23,6 +23,7 @@ DCGM_FI_DEV_GPU_TEMP{gpu=\"1\",UUID=\"GPU-b\",Hostname=\"h7\",modelName=\"H100\"
 DCGM_FI_DEV_POWER_USAGE{gpu=\"0\",UUID=\"GPU-a\",Hostname=\"h7\",modelName=\"H100\"} 113.611
 DCGM_FI_DEV_POWER_USAGE{gpu=\"1\",UUID=\"GPU-b\",Hostname=\"h7\",modelName=\"H100\"} 68.347
 DCGM_FI_DEV_FB_USED{gpu=\"1\",UUID=\"GPU-b\",Hostname=\"h7\",modelName=\"H100\"} 9223372036854775794
+acme_fan_rpm{gpu=\"0\",UUID=\"GPU-a\",node=\"h7\",modelName=\"H100\"} 5200
 ";
 
 /// How long a sender may take until its samples are there.
@@ -172,7 +173,12 @@ async fn prometheus_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn vmagent_writes() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(&folder.path().join("data"), &[]).await;
+    let dictionary = folder.path().join("own.csv");
+    let own = "id,names,column,unit,kind,type\n,acme_fan_rpm,fan_rpm,rpm,gauge,int32\n";
+    std::fs::write(&dictionary, own).expect("a written file");
+    let dictionary = dictionary.to_str().expect("a name that is text");
+    let settings = [("WARPLINE_SERVER_DICTIONARY", dictionary)];
+    let server = Server::start(&folder.path().join("data"), &settings).await;
     let exporter = Exporter::start(PAGE);
     let config = folder.path().join("scrape.yml");
     let text = format!(
@@ -189,6 +195,8 @@ async fn vmagent_writes() {
     ];
     let Some(sender) = Sender::start("vmagent", &arguments, folder.path()) else { return };
     check_values(&server, &sender, &exporter).await;
+    let own = "SELECT DISTINCT gpu, fan_rpm FROM gpu ORDER BY gpu";
+    assert_eq!(server.sql(own), [["0", "5200"], ["1", ""]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

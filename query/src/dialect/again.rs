@@ -38,17 +38,18 @@ fn in_set(body: &mut SetExpr) -> bool {
 fn in_projection(items: &mut [SelectItem]) -> bool {
     let mut names = HashSet::new();
     let mut changed = false;
+    let has_all = items.iter().any(is_wildcard);
     for (number, item) in items.iter_mut().enumerate() {
-        let (expr, name) = match item {
+        let (expr, alias) = match item {
             SelectItem::UnnamedExpr(expr) => (expr, None),
             SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.value.clone())),
             _ => continue,
         };
-        let is_named =
-            name.is_some() || matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-        let name = name.unwrap_or_else(|| usual_name(expr));
+        // Beside all columns, a plain one is likely one of them.
+        let is_found_by_name = alias.is_some() || is_column(expr) && !has_all;
+        let name = alias.unwrap_or_else(|| usual_name(expr));
         // What is named once keeps what it is found by.
-        if names.insert(name.clone()) && is_named {
+        if names.insert(name.clone()) && is_found_by_name {
             continue;
         }
         let alias = Ident::with_quote('"', format!("{name}{AGAIN}{number}"));
@@ -56,6 +57,14 @@ fn in_projection(items: &mut [SelectItem]) -> bool {
         changed = true;
     }
     changed
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+fn is_wildcard(item: &SelectItem) -> bool {
+    matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
 }
 
 /// What PostgreSQL calls a column without an alias.
@@ -110,6 +119,7 @@ mod tests {
                 "SELECT -a AS a, 0 AS \"?column?~1\", 0 AS \"?column?~2\" FROM t ORDER BY a",
             ),
             ("SELECT a AS x, b AS x, * FROM t", "SELECT a AS x, b AS \"x~1\", * FROM t"),
+            ("SELECT a, -a, t.* FROM t", "SELECT a AS \"a~0\", -a AS \"?column?~1\", t.* FROM t"),
         ] {
             let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
             assert!(tell_apart(&mut statement), "{sql}");

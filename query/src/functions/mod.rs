@@ -8,6 +8,7 @@ mod checked;
 mod counter;
 mod first_last;
 mod gapfill;
+mod interval;
 mod label;
 mod lookup;
 mod m4;
@@ -25,6 +26,7 @@ mod width;
 
 pub(crate) use any_equal::ANY_EQUAL;
 pub(crate) use checked::{CheckedConstants, check_integers};
+pub(crate) use interval::IntervalsByLength;
 pub(crate) use rounding::ROUND_TO_EVEN;
 
 use crate::pg_catalog::{Directory, listed};

@@ -164,6 +164,8 @@ async fn columns_of_one_name_are_answered() {
         ("SELECT count(*), count(*) FROM gpu", ["count", "count"]),
         ("SELECT node, node FROM gpu", ["node", "node"]),
         ("SELECT 1, 1", ["?column?", "?column?"]),
+        ("SELECT n, n.* FROM (SELECT node AS n FROM gpu) AS n", ["n", "n"]),
+        ("SELECT n, * FROM (SELECT node AS n FROM gpu) AS n ORDER BY n", ["n", "n"]),
     ] {
         let prepared = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let names: Vec<_> = prepared.columns().iter().map(Column::name).collect();

@@ -2,8 +2,9 @@
 
 use super::harness::*;
 use crate::client::{ClientError, ClientOptions, StreamClient, dial};
-use crate::frame::Reason;
+use crate::frame::{Reason, define, frame};
 use std::time::Duration;
+use tonic::transport::Endpoint;
 use warpline_storage::Acknowledged;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +136,29 @@ async fn many_producers_share_one_connection() {
         assert_eq!(stream.await.unwrap().acknowledged.durable, 10);
     }
     assert_eq!(server.service.metrics().counts().rows, 24_000);
+}
+
+/// Its connection has room for one answer at a time, and it takes none out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_does_not_listen_is_served_and_holds_up_nobody() {
+    let server = TestServer::start().await;
+    let endpoint = Endpoint::from_shared(server.url().to_string()).unwrap();
+    let channel = endpoint.initial_stream_window_size(64).connect_lazy();
+    let layout = layout();
+    let deaf = RawStream::open(channel).await.unwrap().greeted("deaf").await;
+    deaf.send(define(0, &layout)).await;
+    let mut good = server.client("good").await;
+    let number = good.define(layout.clone()).await.unwrap();
+    for second in 0..500 {
+        let tick = tick(&layout, second);
+        deaf.send(frame(second.cast_unsigned() + 1, &[(0, tick.clone())])).await;
+        good.send(vec![(number, tick)]).await.unwrap();
+    }
+    assert_eq!(good.finish().await.unwrap().acknowledged.durable, 500);
+    let mut taken = server.storage.producer(&producer("deaf"));
+    taken.wait_for(|now| now.durable == 500).await.unwrap();
+    assert_eq!(deaf.finish().await.unwrap().acknowledged.durable, 500, "it is told at last");
+    assert_eq!(server.storage.metrics().rows, 8_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,105 @@
+//! Intervals in order, as PostgreSQL has it: a month is as long as 30 days and a day as 24 hours, so
+//! that `'1 day'` equals `'24 hours'`. Arrow compares months, then days, then what is left.
+
+use crate::rewrite::{is_comparison, rewrite_where};
+use arrow::array::{AsArray, Decimal128Array};
+use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, internal_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{
+    Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use std::sync::Arc;
+
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+const LENGTH: DataType = DataType::Decimal128(38, 0);
+const DAY_NANOS: i128 = 86_400_000_000_000;
+const MONTH_NANOS: i128 = 30 * DAY_NANOS;
+
+/// Compares intervals by their lengths; both sides are of one type by then.
+#[derive(Debug, Default)]
+pub(crate) struct IntervalsByLength;
+
+impl AnalyzerRule for IntervalsByLength {
+    fn name(&self) -> &'static str {
+        "intervals_by_length"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite_where(plan, compares, by_length)
+    }
+}
+
+fn compares(expr: &Expr) -> bool {
+    match expr {
+        Expr::BinaryExpr(binary) => is_comparison(binary.op),
+        Expr::Between(_) | Expr::InList(_) => true,
+        _ => false,
+    }
+}
+
+fn by_length(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
+    let is_interval = |expr: &Expr| Ok::<_, _>(expr.get_type(schema)? == INTERVAL);
+    let done = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_comparison(op) && is_interval(&left)? && is_interval(&right)? =>
+        {
+            let [left, right] = [left, right].map(|side| Box::new(length(*side)));
+            Expr::BinaryExpr(BinaryExpr { left, op, right })
+        }
+        Expr::Between(Between { expr, negated, low, high }) if is_interval(&expr)? => {
+            let [expr, low, high] = [expr, low, high].map(|part| Box::new(length(*part)));
+            Expr::Between(Between { expr, negated, low, high })
+        }
+        Expr::InList(InList { expr, list, negated }) if is_interval(&expr)? => {
+            let list = list.into_iter().map(length).collect();
+            Expr::InList(InList { expr: Box::new(length(*expr)), list, negated })
+        }
+        other => return Ok(Transformed::no(other)),
+    };
+    Ok(Transformed::yes(done))
+}
+
+fn length(interval: Expr) -> Expr {
+    let signature = Signature::exact(vec![INTERVAL], Volatility::Immutable);
+    ScalarUDF::from(Length { signature }).call(vec![interval])
+}
+
+/// An interval's nanoseconds.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Length {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Length {
+    fn name(&self) -> &'static str {
+        "interval_length"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(LENGTH)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [intervals] = &ColumnarValue::values_to_arrays(&args.args)?[..] else {
+            return internal_err!("{} takes one argument", self.name());
+        };
+        let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+        let lengths: Decimal128Array = intervals.unary(nanos);
+        Ok(ColumnarValue::Array(Arc::new(lengths.with_data_type(LENGTH))))
+    }
+}
+
+fn nanos(interval: IntervalMonthDayNano) -> i128 {
+    let IntervalMonthDayNano { months, days, nanoseconds } = interval;
+    i128::from(months) * MONTH_NANOS + i128::from(days) * DAY_NANOS + i128::from(nanoseconds)
+}
