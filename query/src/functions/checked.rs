@@ -1,5 +1,5 @@
-//! Sums, differences and products of integers that are errors where their type cannot hold them,
-//! as in PostgreSQL. DataFusion's own go round.
+//! Sums, differences, products and negatives of integers that are errors where their type cannot hold
+//! them, as in PostgreSQL. DataFusion's own go round.
 //!
 //! They are put into a plan twice: for constants before these are computed once and for all, and for
 //! columns after everything that knows plans by their shape.
@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, DataFusionError, internal_err};
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -43,7 +43,11 @@ impl AnalyzerRule for CheckedConstants {
 }
 
 fn is_of_constants(expr: &Expr) -> bool {
-    matches!(expr, Expr::BinaryExpr(of) if is_constant(&of.left) && is_constant(&of.right))
+    match expr {
+        Expr::BinaryExpr(of) => is_constant(&of.left) && is_constant(&of.right),
+        Expr::Negative(of) => is_constant(of),
+        _ => false,
+    }
 }
 
 fn is_constant(expr: &Expr) -> bool {
@@ -62,7 +66,11 @@ pub(crate) fn check_integers(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 fn is_arithmetic(expr: &Expr) -> bool {
     let is = |op| matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply);
-    matches!(expr, Expr::BinaryExpr(binary) if is(binary.op))
+    match expr {
+        Expr::BinaryExpr(binary) => is(binary.op),
+        Expr::Negative(_) => true,
+        _ => false,
+    }
 }
 
 /// The type of what is checked already, which knows it: chains of operators are long.
@@ -72,10 +80,15 @@ fn known_type(expr: &Expr) -> Option<DataType> {
 }
 
 fn checked(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = expr else {
-        return Ok(Transformed::no(expr));
-    };
     let type_of = |expr: &Expr| known_type(expr).map_or_else(|| expr.get_type(schema), Ok);
+    let (left, op, right) = match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => (left, op, right),
+        Expr::Negative(of) if type_of(&of)?.is_integer() => {
+            let zero = ScalarValue::new_zero(&type_of(&of)?)?;
+            (Box::new(Expr::Literal(zero, None)), Operator::Minus, of)
+        }
+        other => return Ok(Transformed::no(other)),
+    };
     let data_type = type_of(&left)?;
     let same = data_type.is_integer() && data_type == type_of(&right)?;
     let Some(call) = same.then(|| Checked::of(op, data_type)).flatten() else {
