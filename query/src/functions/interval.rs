@@ -44,7 +44,7 @@ fn compares(expr: &Expr) -> bool {
 }
 
 fn by_length(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
-    let is_interval = |expr: &Expr| Ok::<_, _>(expr.get_type(schema)? == INTERVAL);
+    let is_interval = |expr: &Expr| -> Result<bool> { Ok(expr.get_type(schema)? == INTERVAL) };
     let done = match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
             if is_comparison(op) && is_interval(&left)? && is_interval(&right)? =>
