@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::sql::Format;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use warpline_ingest::dictionary::{Dictionary, DictionaryError, DictionaryField, Role};
+use warpline_ingest::dictionary::{Dictionary, DictionaryField, Role};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +31,7 @@ pub struct FieldsOptions {
 
 /// Writes the fields to standard output.
 pub fn run(options: &FieldsOptions) -> Result<(), Failure> {
-    let dictionary = load(options.dictionary.as_deref())?;
+    let dictionary = Dictionary::with(options.dictionary.as_deref())?;
     let filter = options.filter.as_deref().unwrap_or_default().to_lowercase();
     let fields: Vec<&DictionaryField> =
         dictionary.iter().filter(|field| matches(field, &filter)).collect();
@@ -40,15 +40,6 @@ pub fn run(options: &FieldsOptions) -> Result<(), Failure> {
         Format::Table => write_table(&fields, &mut out),
         Format::Csv => write_csv(&fields, &mut out),
         Format::Json => write_json(&fields, &mut out),
-    }
-}
-
-/// The built-in dictionary with the fields of a file added.
-pub(crate) fn load(file: Option<&Path>) -> Result<Dictionary, DictionaryError> {
-    let builtin = Dictionary::builtin();
-    match file {
-        Some(path) => builtin.with_file(path),
-        None => Ok(builtin),
     }
 }
 
@@ -152,7 +143,8 @@ xid_errors_total  errors  counter  int64        WARPLINE_XID_ERRORS_TOTAL
         let text = String::from_utf8(out).expect("text");
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text.replace("DCGM_", "MY_")).expect("written");
-        let error = load(Some(file.path())).expect_err("the columns are taken").to_string();
+        let error =
+            Dictionary::with(Some(file.path())).expect_err("the columns are taken").to_string();
         assert!(error.contains("line 2: two fields have the column"), "{error}");
         let one = text.lines().find(|line| line.contains("power_usage,")).expect("there");
         assert!(one.ends_with(r#"power_usage,W,gauge,"decimal(9,3)""#), "{one}");

@@ -84,9 +84,9 @@ pub(crate) fn measure(
         .map(|part| read(&harness.payload(size, &format!("{}-{part}.bin", protocol.file()))))
         .collect::<Result<_, _>>()?;
     let fields = tempfile::NamedTempFile::new()?;
-    fs::write(fields.path(), FIELDS)?;
     let mut settings = vec![Setting::new("storage.flush_interval", "10s")];
     if protocol == Protocol::RemoteWriteFields {
+        fs::write(fields.path(), FIELDS)?;
         let fields = fields.path().to_str().ok_or("the temporary folder's name is no text")?;
         settings.push(Setting::new("server.dictionary", fields));
     }

@@ -12,7 +12,7 @@
 mod again;
 mod arrays;
 
-pub(crate) use again::{is_twice, shown, tell_apart};
+pub(crate) use again::{is_column, is_twice, shown, tell_apart, usual_name};
 pub(crate) use arrays::cast;
 
 use crate::error::{QueryError, QueryErrorKind};

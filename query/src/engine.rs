@@ -371,13 +371,12 @@ fn optimizer_rules(options: &EngineOptions) -> Vec<Arc<dyn OptimizerRule + Send 
     functions::optimizer_rules(taking)
 }
 
-/// Our rules come before types are coerced, but for those that need them so; see each.
+/// Our rules come before types are coerced, but for the one that needs them so; see each.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = functions::analyzer_rules();
     rules.push(Arc::new(ExactSums));
     rules.push(Arc::new(InZone));
     rules.extend(Analyzer::new().rules);
-    rules.push(Arc::new(functions::IntervalsByLength));
     rules.push(Arc::new(functions::CheckedConstants));
     rules
 }

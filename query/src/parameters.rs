@@ -135,8 +135,13 @@ fn list_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
-/// Notes a parameter; the first type that is known of it holds.
+/// Notes a parameter; the first type that is known of it holds. Beside what lies between two times,
+/// clients have intervals.
 fn note(known: &mut Types, expr: &Expr, data_type: Option<DataType>) {
+    let data_type = data_type.map(|of| match of {
+        DataType::Duration(_) => INTERVAL,
+        other => other,
+    });
     if let Expr::Placeholder(Placeholder { id, .. }) = expr
         && let Some(number) = number(id)
     {

@@ -321,7 +321,7 @@ async fn once(
 }
 
 fn dictionary(options: &AgentOptions) -> Result<Arc<Dictionary>, Failure> {
-    Ok(Arc::new(fields::load(options.dictionary.as_deref())?))
+    Ok(Arc::new(Dictionary::with(options.dictionary.as_deref())?))
 }
 
 /// This machine, for what is told of itself.

@@ -11,7 +11,6 @@ mod units;
 pub use maintenance::{MaintenanceConfig, RetentionConfig};
 pub use units::{ByteSize, Keep, Span};
 
-use crate::fields;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -136,7 +135,7 @@ impl Config {
 
     /// What names of GPU fields mean: the built-in dictionary, with the fields of a file added.
     pub fn dictionary(&self) -> Result<Dictionary, DictionaryError> {
-        fields::load(self.server.dictionary.as_deref())
+        Dictionary::with(self.server.dictionary.as_deref())
     }
 
     /// The storage room's options.

@@ -76,11 +76,20 @@ impl Dictionary {
     }
 
     /// This dictionary and the fields of a file with the same columns.
-    pub fn with_file(self, path: &Path) -> Result<Self, DictionaryError> {
+    fn with_file(self, path: &Path) -> Result<Self, DictionaryError> {
         let origin = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| DictionaryError::Unreadable { origin: origin.clone(), error })?;
         self.with_text(&text, &origin)
+    }
+
+    /// The built-in dictionary, with the fields of a file added where one is named.
+    pub fn with(file: Option<&Path>) -> Result<Self, DictionaryError> {
+        let builtin = Self::builtin();
+        match file {
+            Some(file) => builtin.with_file(file),
+            None => Ok(builtin),
+        }
     }
 
     /// This dictionary and the fields of a CSV text; `origin` names it in errors.

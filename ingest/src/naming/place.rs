@@ -12,8 +12,9 @@ use crate::dictionary::{Dictionary, Role};
 /// Labels of things inside or beside a GPU: a GPU has several of them, so their samples cannot
 /// share its row.
 const PARTS: [&str; 4] = ["nvlink", "nvswitch", "cpu", "cpucore"];
-/// Labels that name the machine.
-const HOST: [&str; 2] = ["Hostname", "hostname"];
+/// Labels that name the machine; the last where there is a GPU alone: elsewhere it may be a node of
+/// memory.
+const HOST: [&str; 3] = ["Hostname", "hostname", "node"];
 /// Labels that are part of the identity, and columns that table `gpu` has anyway.
 const NAMING: [&str; 5] = ["cluster", "gpu", "GPU_I_ID", "Hostname", "hostname"];
 const TAKEN: [&str; 5] = ["time", "date", "cluster", "node", "gpu"];
@@ -52,7 +53,8 @@ pub(crate) fn find<'a>(
 ) -> Result<Found, String> {
     let mut labels = collect(labels)?;
     let cluster = label_or(&labels, &["cluster"], &origin.cluster);
-    let node = label_or(&labels, &HOST, &node_of(&labels, origin));
+    let host = if labels.contains_key("gpu") { &HOST[..] } else { &HOST[..2] };
+    let node = label_or(&labels, host, &node_of(&labels, origin));
     let part = PARTS.iter().any(|part| labels.contains_key(*part));
     if let (Some(gpu), false) = (labels.get("gpu"), part)
         && let Some(field) = dictionary.lookup(metric)
@@ -63,10 +65,9 @@ pub(crate) fn find<'a>(
             None => (&**gpu).into(),
         };
         check_length("the gpu", &gpu)?;
-        let has_host = HOST.iter().any(|name| labels.contains_key(*name));
-        // Only beside a GPU: elsewhere it may be a node of memory.
-        let named = if has_host { None } else { labels.remove("node") };
-        let node = named.map_or(node, |name| (&*name).into());
+        if !HOST[..2].iter().any(|name| labels.contains_key(*name)) {
+            labels.remove("node");
+        }
         let column = Column { name: field.column.clone(), field_type };
         let attributes = attributes(&labels, dictionary)?;
         return Ok(Found::Gpu(AboutGpu { identity: [cluster, node, gpu], attributes, column }));

@@ -95,6 +95,7 @@ async fn names_and_labels_mean_what_they_mean_to_the_agent() {
     f.sample(&with(POWER), TIME, 113.611);
     f.sample(&[&gpu[..1], &gpu[2..], &[("__name__", POWER), ("node", "n5")]].concat(), TIME, 2.5);
     f.sample(&[&gpu[..3], &[("__name__", POWER), ("node", "n5")]].concat(), TIME, 3.5);
+    f.sample(&[&gpu[..1], &[("__name__", "own"), ("node", "n5")]].concat(), TIME, 1.0);
     f.sample(&[("__name__", "numa_free"), ("instance", "n3:9100"), ("node", "0")], TIME, 1.0);
     f.sample(&[("__name__", "up"), ("instance", "n3:9100"), ("job", "node")], TIME, 1.0);
     f.sample(&[("__name__", "up"), ("instance", "[fe80::1]:9100")], TIME, 1.0);
@@ -106,13 +107,14 @@ async fn names_and_labels_mean_what_they_mean_to_the_agent() {
             "gpu: c1 h7 0 instance=x:9400 gpu_temp=30 power_usage=113611",
             "gpu: c1 n5 0 instance=x:9400 power_usage=2500",
             "gpu:  h7 0 instance=x:9400 label_node=n5 power_usage=3500",
+            r#"metric:  n5 own {"gpu":"0","node":"n5"} value=1"#,
             r#"metric:  n3 numa_free {"instance":"n3:9100","node":"0"} value=1"#,
             r#"metric:  n3 up {"instance":"n3:9100","job":"node"} value=1"#,
             r#"metric:  fe80::1 up {"instance":"[fe80::1]:9100"} value=1"#,
             r#"metric:  https://a/b up {"instance":"https://a/b"} value=1"#,
         ]
     );
-    assert_eq!(tally, Tally { samples: 8, ..Tally::default() });
+    assert_eq!(tally, Tally { samples: 9, ..Tally::default() });
 }
 
 #[tokio::test]

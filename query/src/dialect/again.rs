@@ -4,6 +4,7 @@
 //! which ends with what no name ends with, and lose it as they are shown.
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, Ident, SelectItem, SetExpr, Statement};
 use std::collections::HashSet;
@@ -14,7 +15,13 @@ const AGAIN: char = '\u{1f}';
 
 /// Whether that was wrong with a statement.
 pub(crate) fn is_twice(error: &DataFusionError) -> bool {
-    matches!(error.find_root(), DataFusionError::Plan(text) if text.contains("require unique expression names"))
+    match error.find_root() {
+        DataFusionError::Plan(text) => text.contains("require unique expression names"),
+        DataFusionError::SchemaError(of, _) => {
+            matches!(**of, SchemaError::AmbiguousReference { .. })
+        }
+        _ => false,
+    }
 }
 
 /// Names columns so that all differ; whether any did not.
@@ -59,7 +66,8 @@ fn in_projection(items: &mut [SelectItem]) -> bool {
     changed
 }
 
-fn is_column(expr: &Expr) -> bool {
+/// Whether an expression is a column alone.
+pub(crate) fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
@@ -68,7 +76,7 @@ fn is_wildcard(item: &SelectItem) -> bool {
 }
 
 /// What PostgreSQL calls a column without an alias.
-fn usual_name(expr: &Expr) -> String {
+pub(crate) fn usual_name(expr: &Expr) -> String {
     let last = match expr {
         Expr::Identifier(name) => Some(name.value.clone()),
         Expr::CompoundIdentifier(names) => names.last().map(|name| name.value.clone()),

@@ -33,7 +33,7 @@ impl AnalyzerRule for CheckedConstants {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite_where(plan, is_arithmetic, |schema, expr| {
-            if is_arithmetic(&expr) && is_of_constants(&expr) {
+            if is_of_constants(&expr) || is_of_bits(&expr) {
                 checked(schema, expr)
             } else {
                 Ok(Transformed::no(expr))
@@ -44,10 +44,19 @@ impl AnalyzerRule for CheckedConstants {
 
 fn is_of_constants(expr: &Expr) -> bool {
     match expr {
-        Expr::BinaryExpr(of) => is_constant(&of.left) && is_constant(&of.right),
+        Expr::BinaryExpr(of) if is_arithmetic(expr) => {
+            is_constant(&of.left) && is_constant(&of.right)
+        }
         Expr::Negative(of) => is_constant(of),
         _ => false,
     }
+}
+
+/// The optimizer takes the negative of bits for their complement.
+fn is_of_bits(expr: &Expr) -> bool {
+    let Expr::Negative(of) = expr else { return false };
+    let is = |op| matches!(op, Operator::BitwiseAnd | Operator::BitwiseOr);
+    matches!(&**of, Expr::BinaryExpr(binary) if is(binary.op))
 }
 
 fn is_constant(expr: &Expr) -> bool {
@@ -83,6 +92,7 @@ fn checked(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
     let type_of = |expr: &Expr| known_type(expr).map_or_else(|| expr.get_type(schema), Ok);
     let (left, op, right) = match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => (left, op, right),
+        // As the difference to zero.
         Expr::Negative(of) if type_of(&of)?.is_integer() => {
             let zero = ScalarValue::new_zero(&type_of(&of)?)?;
             (Box::new(Expr::Literal(zero, None)), Operator::Minus, of)

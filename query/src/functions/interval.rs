@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::prelude::cast;
 use std::sync::Arc;
 
 const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -21,7 +22,8 @@ const LENGTH: DataType = DataType::Decimal128(38, 0);
 const DAY_NANOS: i128 = 86_400_000_000_000;
 const MONTH_NANOS: i128 = 30 * DAY_NANOS;
 
-/// Compares intervals by their lengths; both sides are of one type by then.
+/// Compares intervals by their lengths, also with what lies between two times, and either with texts
+/// that are intervals.
 #[derive(Debug, Default)]
 pub(crate) struct IntervalsByLength;
 
@@ -44,19 +46,21 @@ fn compares(expr: &Expr) -> bool {
 }
 
 fn by_length(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
-    let is_interval = |expr: &Expr| -> Result<bool> { Ok(expr.get_type(schema)? == INTERVAL) };
+    let alike = |parts: &[&Expr]| are_intervals(schema, parts);
     let done = match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
-            if is_comparison(op) && is_interval(&left)? && is_interval(&right)? =>
+            if is_comparison(op) && alike(&[&left, &right]) =>
         {
             let [left, right] = [left, right].map(|side| Box::new(length(*side)));
             Expr::BinaryExpr(BinaryExpr { left, op, right })
         }
-        Expr::Between(Between { expr, negated, low, high }) if is_interval(&expr)? => {
+        Expr::Between(Between { expr, negated, low, high }) if alike(&[&expr, &low, &high]) => {
             let [expr, low, high] = [expr, low, high].map(|part| Box::new(length(*part)));
             Expr::Between(Between { expr, negated, low, high })
         }
-        Expr::InList(InList { expr, list, negated }) if is_interval(&expr)? => {
+        Expr::InList(InList { expr, list, negated })
+            if alike(&list.iter().chain([&*expr]).collect::<Vec<_>>()) =>
+        {
             let list = list.into_iter().map(length).collect();
             Expr::InList(InList { expr: Box::new(length(*expr)), list, negated })
         }
@@ -65,9 +69,34 @@ fn by_length(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(done))
 }
 
+/// Whether these are intervals, and not all just what lies between two times: such are in order as
+/// they are.
+fn are_intervals(schema: &DFSchema, parts: &[&Expr]) -> bool {
+    let known = parts.iter().map(|part| match part.get_type(schema).ok()? {
+        DataType::Interval(_) => Some(Known::Interval),
+        DataType::Duration(_) => Some(Known::Between),
+        DataType::Null => Some(Known::Text),
+        of if of.is_string() && matches!(part, Expr::Literal(..)) => Some(Known::Text),
+        _ => None,
+    });
+    let Some(known) = known.collect::<Option<Vec<_>>>() else { return false };
+    let has = |kind| known.contains(&kind);
+    has(Known::Interval) || has(Known::Between) && has(Known::Text)
+}
+
+/// What is known of a part of a comparison.
+#[derive(PartialEq)]
+enum Known {
+    Interval,
+    /// The time between two times.
+    Between,
+    /// What may be read as an interval.
+    Text,
+}
+
 fn length(interval: Expr) -> Expr {
     let signature = Signature::exact(vec![INTERVAL], Volatility::Immutable);
-    ScalarUDF::from(Length { signature }).call(vec![interval])
+    ScalarUDF::from(Length { signature }).call(vec![cast(interval, INTERVAL)])
 }
 
 /// An interval's nanoseconds.

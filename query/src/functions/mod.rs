@@ -26,7 +26,6 @@ mod width;
 
 pub(crate) use any_equal::ANY_EQUAL;
 pub(crate) use checked::{CheckedConstants, check_integers};
-pub(crate) use interval::IntervalsByLength;
 pub(crate) use rounding::ROUND_TO_EVEN;
 
 use crate::pg_catalog::{Directory, listed};
@@ -105,6 +104,7 @@ pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
         Arc::new(counter::SeriesArguments),
         Arc::new(any_equal::KnownArrays),
         Arc::new(rounding::RoundingCasts),
+        Arc::new(interval::IntervalsByLength),
     ]
 }
 

@@ -18,12 +18,12 @@ mod one_row;
 
 use super::{PG_CATALOG, has};
 use crate::catalog::SCHEMA;
-use crate::dialect::call;
+use crate::dialect::{call, cast, is_column, usual_name};
 use datafusion::functions_aggregate::all_default_aggregate_functions;
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, CastKind, CopySource, DataType, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
+    AccessExpr, BinaryOperator, CaseWhen, CopySource, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LambdaFunction,
     LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens, Query,
     Select, SelectItem, SetExpr, Statement, Subscript, TableAlias, TableFactor, Value, Visit,
     VisitMut, Visitor, VisitorMut,
@@ -101,7 +101,7 @@ impl VisitorMut for Asking {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Cast { expr: of, data_type, .. } => {
-                if let Some(other) = cast(of, data_type) {
+                if let Some(other) = of_names(of, data_type) {
                     *expr = other;
                 }
             }
@@ -234,12 +234,12 @@ fn is_read(item: &SelectItem) -> bool {
 }
 
 /// The cast to a type of numbers that stand for names, or of such a one to text.
-fn cast(of: &Expr, data_type: &DataType) -> Option<Expr> {
+fn of_names(of: &Expr, data_type: &DataType) -> Option<Expr> {
     let name = type_name(data_type);
     if NAMED.contains(&name.as_str()) {
         let of = match of {
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
-                as_type(of.clone(), DataType::Text)
+                cast(of.clone(), &DataType::Text)
             }
             other => other.clone(),
         };
@@ -312,22 +312,10 @@ fn number_of(expr: &Expr) -> Option<&Expr> {
 /// What PostgreSQL calls a column without a name.
 fn column_name(expr: &Expr) -> String {
     match expr {
-        Expr::Identifier(name) => name.value.clone(),
-        Expr::CompoundIdentifier(names) => {
-            names.last().map_or_else(String::new, |n| n.value.clone())
-        }
         Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => column_name(inner),
-        Expr::Function(call) => {
-            let name = last(&call.name).unwrap_or_default();
-            if shown(expr).is_some() { name.trim_end_matches("in").to_owned() } else { name }
-        }
-        Expr::Case { .. } => "case".to_owned(),
-        _ => "?column?".to_owned(),
+        expr if shown(expr).is_some() => usual_name(expr).trim_end_matches("in").to_owned(),
+        expr => usual_name(expr),
     }
-}
-
-fn is_column(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
 /// A function whose answer is rows.
@@ -342,7 +330,7 @@ fn set_of_rows(function: &Function) -> Option<Expr> {
             ],
         ) => {
             let length = call("array_length", [of.clone(), dimension.clone()]);
-            let length = as_type(call("coalesce", [length, number(0)]), DataType::BigInt(None));
+            let length = cast(call("coalesce", [length, number(0)]), &DataType::BigInt(None));
             let places = if is_vector(of) {
                 call("range", [number(0), length])
             } else {
@@ -532,11 +520,6 @@ fn plus_one(expr: Expr) -> Expr {
         op: BinaryOperator::Plus,
         right: one,
     }
-}
-
-fn as_type(expr: Expr, data_type: DataType) -> Expr {
-    let (kind, expr) = (CastKind::Cast, Box::new(expr));
-    Expr::Cast { kind, expr, data_type, array: false, format: None }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::clients::{http, postgres};
 use crate::fixture::{FileRows, Row, engine};
+use pg_interval::Interval;
 use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio_postgres::error::SqlState;
@@ -165,6 +166,7 @@ async fn columns_of_one_name_are_answered() {
         ("SELECT node, node FROM gpu", ["node", "node"]),
         ("SELECT 1, 1", ["?column?", "?column?"]),
         ("SELECT n, n.* FROM (SELECT node AS n FROM gpu) AS n", ["n", "n"]),
+        ("SELECT gpu AS node, node FROM gpu", ["node", "node"]),
         ("SELECT n, * FROM (SELECT node AS n FROM gpu) AS n ORDER BY n", ["n", "n"]),
     ] {
         let prepared = client.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
@@ -259,6 +261,13 @@ async fn what_is_taken_from_now_is_what_the_client_says() {
     assert_eq!(typed.params(), [Type::TIMESTAMPTZ]);
     let long: bool = client.query_one(&typed, &[&UNIX_EPOCH]).await.unwrap().get(0);
     assert!(long);
+    let day = Interval { months: 0, days: 1, microseconds: 0 };
+    for sql in [
+        "SELECT count(*) FROM gpu WHERE now() - time > $1",
+        "SELECT count(*) FROM gpu WHERE now() - time BETWEEN $1 AND '99 years'",
+    ] {
+        assert_eq!(value::<i64>(&client, sql, &[&day]).await, 3, "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Commit groups: batches on their way into the log and back.
 //!
-//! Promises: a group is one buffer, written once; its entries' blocks are slices of that buffer.
+//! Promises: a group is written once; its entries' blocks are slices of its batches' buffer, and what
+//! it defines stays in memory no longer than it takes to be written.
 
 use super::format::{
     Cursor, Kind, MARK_BYTES, MAX_POSITION, Malformed, Mark, RECORD_HEADER_BYTES, append_name,
@@ -25,6 +26,21 @@ pub(crate) struct Entry {
     pub(crate) producer: ProducerId,
     pub(crate) sequence: Sequence,
     pub(crate) blocks: Vec<Block>,
+}
+
+/// A group as it is written.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// Its mark, and what it defines.
+    head: Vec<u8>,
+    batches: Bytes,
+}
+
+impl Encoded {
+    /// One after the other.
+    pub(super) fn parts(&self) -> [&[u8]; 2] {
+        [&self.head, &self.batches]
+    }
 }
 
 /// Bytes of the batch as a record.
@@ -57,18 +73,19 @@ impl Plan {
         self.length as u64
     }
 
-    /// The group's bytes at `offset` of the segment with that seed, and its entries over them.
+    /// The group at `offset` of the segment with that seed, and its entries over its bytes.
     pub(super) fn encode(
         self,
         batches: Vec<Batch>,
         first: Position,
         offset: u64,
         seed: u32,
-    ) -> (Bytes, Group) {
-        let mut out = Vec::with_capacity(self.length);
+    ) -> (Encoded, Group) {
+        let mut head = Vec::with_capacity(MARK_BYTES + self.definitions.len());
         Mark { offset, length: self.length(), batches: batches.len() as u32 }
-            .append(&mut out, seed);
-        out.extend_from_slice(&self.definitions);
+            .append(&mut head, seed);
+        head.extend_from_slice(&self.definitions);
+        let mut out = Vec::with_capacity(self.length - head.len());
         let mut numbers = self.numbers.into_iter();
         let mut places = Vec::with_capacity(numbers.len());
         for (position, batch) in (first..).zip(&batches) {
@@ -76,7 +93,7 @@ impl Plan {
                 append_batch(out, position, batch, &mut numbers, &mut places);
             });
         }
-        assert_eq!(out.len(), self.length, "a group is as long as it was planned");
+        assert_eq!(head.len() + out.len(), self.length, "a group is as long as it was planned");
         let bytes = Bytes::from(out);
         let mut places = places.into_iter();
         let moved = batches.into_iter().map(|batch| moved_to(batch, &bytes, &mut places));
@@ -87,7 +104,7 @@ impl Plan {
             blocks: batch.blocks,
         });
         let group = Group { entries: entries.collect() };
-        (bytes, group)
+        (Encoded { head, batches: bytes }, group)
     }
 }
 

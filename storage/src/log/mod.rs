@@ -35,11 +35,10 @@ pub(crate) use recovery::Recovery;
 
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{Batch, Layout, Position, ProducerId, Sequence};
-use bytes::Bytes;
 use disk::Failed;
 pub(crate) use folder::Folder;
 use format::Header;
-use group::Plan;
+use group::{Encoded, Plan};
 use layouts::LayoutTable;
 use producers::Producers;
 use segment::Segment;
@@ -69,7 +68,7 @@ pub(crate) struct Log {
     staged: Vec<Batch>,
     staged_bytes: usize,
     /// The group that found no room on the disk: no other may take its place.
-    pending: Option<(Bytes, Group)>,
+    pending: Option<(Encoded, Group)>,
     /// The staged batches begin a new segment, whatever room the open one has.
     must_roll: bool,
     next: Position,
@@ -199,12 +198,12 @@ impl Log {
     }
 
     fn write_staged(&mut self) -> Result<Group, Failed> {
-        let (bytes, group) = match self.pending.take() {
+        let (encoded, group) = match self.pending.take() {
             Some(pending) => pending,
             None => self.encode_staged()?,
         };
-        if let Err(failed) = self.open.append(&bytes) {
-            self.pending = Some((bytes, group));
+        if let Err(failed) = self.open.append(&encoded) {
+            self.pending = Some((encoded, group));
             return Err(failed);
         }
         for entry in &group.entries {
@@ -216,7 +215,7 @@ impl Log {
     /// The staged batches as the next group of the segment that takes it. A plan numbers new
     /// layouts in the open segment, so one that did not go there must lead to another segment,
     /// however often that is tried.
-    fn encode_staged(&mut self) -> Result<(Bytes, Group), Failed> {
+    fn encode_staged(&mut self) -> Result<(Encoded, Group), Failed> {
         let first = self.next - self.staged.len() as u64;
         let mut plan = Plan::new(&self.staged, &mut self.layouts, self.open.seed());
         self.must_roll |= !self.open.takes(plan.length());

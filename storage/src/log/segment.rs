@@ -5,6 +5,7 @@
 
 use super::disk::{self, DiskFile, Failed};
 use super::folder::Folder;
+use super::group::Encoded;
 use super::format::{Header, Kind, append_record, seed};
 use super::producers::Producers;
 use crate::model::Position;
@@ -71,12 +72,16 @@ impl Segment {
         self.empty || self.end + length <= self.capacity
     }
 
-    /// One write, one sync. Where the disk is full, the same group must be appended again before
-    /// any other: it writes over the part that reached the file.
-    pub(super) fn append(&mut self, group: &[u8]) -> Result<(), Failed> {
-        self.file.write_at(group, self.end).map_err(Failed::of)?;
+    /// A write of each part, one sync. Where the disk is full, the same group must be appended again
+    /// before any other: it writes over what reached the file.
+    pub(super) fn append(&mut self, group: &Encoded) -> Result<(), Failed> {
+        let mut end = self.end;
+        for part in group.parts() {
+            self.file.write_at(part, end).map_err(Failed::of)?;
+            end += part.len() as u64;
+        }
         self.file.sync_data().map_err(Failed::Broken)?;
-        self.end += group.len() as u64;
+        self.end = end;
         self.empty = false;
         Ok(())
     }

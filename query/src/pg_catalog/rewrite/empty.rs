@@ -1,10 +1,7 @@
 //! Queries of tables that have never rows: what would be computed of them need not be understood.
 
-use super::{
-    aggregates, as_type, case, catalog_table, column_name, is_call, is_column, is_plain, tables,
-    text,
-};
-use crate::dialect::call;
+use super::{aggregates, case, catalog_table, column_name, is_call, is_plain, tables, text};
+use crate::dialect::{call, cast, is_column};
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, Expr, Ident, JoinOperator, Query, Select,
     SelectItem, SetExpr, TableFactor, TableWithJoins, Value, Visit, Visitor,
@@ -106,7 +103,7 @@ pub(super) fn without_rows(query: &Query) -> Option<Expr> {
     };
     if is_call(item, "array_agg") && is_plain(select) && select.from.iter().any(is_empty) {
         let element = ArrayElemTypeDef::SquareBracket(Box::new(DataType::Text), None);
-        return Some(as_type(nothing(query)?, DataType::Array(element)));
+        return Some(cast(nothing(query)?, &DataType::Array(element)));
     }
     if has_no_rows(select) { nothing(query) } else { None }
 }

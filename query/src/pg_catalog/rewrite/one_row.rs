@@ -1,7 +1,7 @@
 //! Queries over the catalog that stand for a value of each row around them.
 
-use super::{aggregates, catalog_table, folded, is_column, is_plain, number, tables};
-use crate::dialect::call;
+use super::{aggregates, catalog_table, folded, is_plain, number, tables};
+use crate::dialect::{call, is_column};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Ident, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor,
     Visit, VisitMut, Visitor, VisitorMut,
