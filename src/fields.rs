@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::sql::Format;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use warpline_ingest::dictionary::{Dictionary, DictionaryField, Role};
 
 const EXAMPLES: &str = "\

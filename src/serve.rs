@@ -95,7 +95,7 @@ pub struct ServeOptions {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// Memory for rows that are not in the tables yet [default: 768MiB]
+    /// Memory for rows that are not in the tables yet [default: 640MiB]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<crate::config::ByteSize>,
 

@@ -15,7 +15,7 @@ mod ticks;
 use crate::Failure;
 use crate::config::{ByteSize, Span};
 use crate::remote::RemoteOptions;
-use crate::{fields, signals};
+use crate::signals;
 use bytes::Bytes;
 use futures::future::join_all;
 use gpus::Gpus;

@@ -33,7 +33,7 @@ impl AnalyzerRule for IntervalsByLength {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_where(plan, compares, by_length)
+        rewrite_where(plan, compares, |schema, expr| Ok(by_length(schema, expr)))
     }
 }
 
@@ -45,7 +45,7 @@ fn compares(expr: &Expr) -> bool {
     }
 }
 
-fn by_length(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
+fn by_length(schema: &DFSchema, expr: Expr) -> Transformed<Expr> {
     let alike = |parts: &[&Expr]| are_intervals(schema, parts);
     let done = match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right })
@@ -64,9 +64,9 @@ fn by_length(schema: &DFSchema, expr: Expr) -> Result<Transformed<Expr>> {
             let list = list.into_iter().map(length).collect();
             Expr::InList(InList { expr: Box::new(length(*expr)), list, negated })
         }
-        other => return Ok(Transformed::no(other)),
+        other => return Transformed::no(other),
     };
-    Ok(Transformed::yes(done))
+    Transformed::yes(done)
 }
 
 /// Whether these are intervals, and not all just what lies between two times: such are in order as

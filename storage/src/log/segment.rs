@@ -5,8 +5,8 @@
 
 use super::disk::{self, DiskFile, Failed};
 use super::folder::Folder;
-use super::group::Encoded;
 use super::format::{Header, Kind, append_record, seed};
+use super::group::Encoded;
 use super::producers::Producers;
 use crate::model::Position;
 use std::io;
