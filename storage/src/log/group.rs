@@ -31,15 +31,16 @@ pub(crate) struct Entry {
 /// A group as it is written.
 #[derive(Debug)]
 pub(super) struct Encoded {
-    /// Its mark, and what it defines.
+    /// Its mark and what it defines; empty where it defines nothing.
     head: Vec<u8>,
-    batches: Bytes,
+    /// Its batches, behind the mark if the head is empty.
+    rest: Bytes,
 }
 
 impl Encoded {
-    /// One after the other.
-    pub(super) fn parts(&self) -> [&[u8]; 2] {
-        [&self.head, &self.batches]
+    /// What is written one after the other.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        [&self.head[..], &self.rest].into_iter().filter(|part| !part.is_empty())
     }
 }
 
@@ -81,11 +82,16 @@ impl Plan {
         offset: u64,
         seed: u32,
     ) -> (Encoded, Group) {
-        let mut head = Vec::with_capacity(MARK_BYTES + self.definitions.len());
-        Mark { offset, length: self.length(), batches: batches.len() as u32 }
-            .append(&mut head, seed);
-        head.extend_from_slice(&self.definitions);
-        let mut out = Vec::with_capacity(self.length - head.len());
+        let mark = Mark { offset, length: self.length(), batches: batches.len() as u32 };
+        let (mut head, mut out) = (Vec::new(), Vec::new());
+        if !self.definitions.is_empty() {
+            mark.append(&mut head, seed);
+            head.extend_from_slice(&self.definitions);
+        }
+        out.reserve_exact(self.length - head.len());
+        if head.is_empty() {
+            mark.append(&mut out, seed);
+        }
         let mut numbers = self.numbers.into_iter();
         let mut places = Vec::with_capacity(numbers.len());
         for (position, batch) in (first..).zip(&batches) {
@@ -104,7 +110,7 @@ impl Plan {
             blocks: batch.blocks,
         });
         let group = Group { entries: entries.collect() };
-        (Encoded { head, batches: bytes }, group)
+        (Encoded { head, rest: bytes }, group)
     }
 }
 

@@ -72,7 +72,7 @@ impl Segment {
         self.empty || self.end + length <= self.capacity
     }
 
-    /// A write of each part, one sync. Where the disk is full, the same group must be appended again
+    /// One write, or two where the group defines layouts, and one sync. Where the disk is full, the same group must be appended again
     /// before any other: it writes over what reached the file.
     pub(super) fn append(&mut self, group: &Encoded) -> Result<(), Failed> {
         let mut end = self.end;

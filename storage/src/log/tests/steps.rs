@@ -7,12 +7,15 @@ use super::super::disk::trace;
 use super::*;
 
 #[test]
-fn a_commit_is_one_write_and_one_sync() {
+fn a_commit_is_one_write_and_one_sync_and_a_write_of_what_is_new() {
     let home = Home::new(1 << 20);
     let mut log = home.log();
     log.stage(batch(1, 1)).expect("staged");
     log.stage(batch(2, 1)).expect("staged");
     trace::taken();
+    log.commit().expect("committed");
+    assert_eq!(trace::taken(), [Write, Write, SyncData]);
+    log.stage(batch(1, 4)).expect("staged");
     log.commit().expect("committed");
     assert_eq!(trace::taken(), [Write, SyncData]);
     log.commit().expect("nothing to do");
@@ -27,7 +30,7 @@ fn a_segment_and_its_name_are_durable_before_a_group_is_written_to_it() {
     trace::taken();
     fill(&mut log, [2]);
     let steps = trace::taken();
-    assert_eq!(steps, [Create, Preallocate, Write, SyncFile, SyncFolder, Write, SyncData]);
+    assert_eq!(steps, [Create, Preallocate, Write, SyncFile, SyncFolder, Write, Write, SyncData]);
 }
 
 #[test]
