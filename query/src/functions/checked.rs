@@ -22,7 +22,8 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 use std::sync::Arc;
 
-/// Checks what is computed from constants alone, whose types are known by now.
+/// Checks what is computed from constants alone, whose types are known by now, and negatives, which
+/// the optimizer takes apart, those of bits as if they were complements.
 #[derive(Debug, Default)]
 pub(crate) struct CheckedConstants;
 
@@ -33,7 +34,7 @@ impl AnalyzerRule for CheckedConstants {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         rewrite_where(plan, is_arithmetic, |schema, expr| {
-            if is_of_constants(&expr) || is_of_bits(&expr) {
+            if is_of_constants(&expr) || matches!(expr, Expr::Negative(_)) {
                 checked(schema, expr)
             } else {
                 Ok(Transformed::no(expr))
@@ -47,16 +48,8 @@ fn is_of_constants(expr: &Expr) -> bool {
         Expr::BinaryExpr(of) if is_arithmetic(expr) => {
             is_constant(&of.left) && is_constant(&of.right)
         }
-        Expr::Negative(of) => is_constant(of),
         _ => false,
     }
-}
-
-/// The optimizer takes the negative of bits for their complement.
-fn is_of_bits(expr: &Expr) -> bool {
-    let Expr::Negative(of) = expr else { return false };
-    let is = |op| matches!(op, Operator::BitwiseAnd | Operator::BitwiseOr);
-    matches!(&**of, Expr::BinaryExpr(binary) if is(binary.op))
 }
 
 fn is_constant(expr: &Expr) -> bool {

@@ -44,7 +44,8 @@ pub(crate) struct Buffered {
 }
 
 /// About what a block's record in the log has beside it: a block stays in memory with its group.
-/// Definitions of layouts, which stand there once a segment, are not counted.
+/// Definitions of layouts, which stand there once a segment in a group that a log was read back for,
+/// are not counted.
 const RECORD_HEAD: usize = 64;
 /// The allocator's sizes are a quarter of a power of two apart: of a group's buffer, an eighth is
 /// not used, on average.

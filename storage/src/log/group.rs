@@ -1,7 +1,7 @@
 //! Commit groups: batches on their way into the log and back.
 //!
-//! Promises: a group is written once; its entries' blocks are slices of its batches' buffer, and what
-//! it defines stays in memory no longer than it takes to be written.
+//! Promises: a group is written once; its entries' blocks are slices of its batches' buffer, without
+//! what it defines. Of a group that is read back they are slices of all of it.
 
 use super::format::{
     Cursor, Kind, MARK_BYTES, MAX_POSITION, Malformed, Mark, RECORD_HEADER_BYTES, append_name,
@@ -86,7 +86,7 @@ impl Plan {
         let (mut head, mut out) = (Vec::new(), Vec::new());
         if !self.definitions.is_empty() {
             mark.append(&mut head, seed);
-            head.extend_from_slice(&self.definitions);
+            head.extend(self.definitions);
         }
         out.reserve_exact(self.length - head.len());
         if head.is_empty() {

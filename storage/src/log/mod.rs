@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! stage   a batch gets its position, unless its sequence was taken before
-//! commit  all staged batches become one group: one write, one fdatasync; then they are durable
+//! commit  all staged batches become one group: written, one fdatasync; then they are durable
 //! truncate  whole segments go once the tables cover them
 //! recover   the groups come back in order, one at a time
 //! look      the same without changing anything, to verify or to copy
