@@ -221,8 +221,7 @@ fn labels_become_columns_that_are_allowed() {
                 \"9.rack\"=\"r\",\"größe\"=\"g\"} 1\n";
     assert_eq!(
         rows(&map(&mut fresh(), text), "gpu"),
-        ["c1 n1 0 label_9_rack=r label_time=t label_gpu_util=u gr__e=g hpc_job=7 label_node=x \
-          sm_clock=1"]
+        ["c1 x 0 label_9_rack=r label_time=t label_gpu_util=u gr__e=g hpc_job=7 sm_clock=1"]
     );
 }
 
