@@ -85,15 +85,15 @@ fn rewrite_expressions(
     rewrite: impl Fn(Expr) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
-    let named = |expr: Expr| {
+    let keeping = |expr: Expr| {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(&rewrite)?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
     };
     let rewritten = plan.map_expressions(|expr| match expr {
         // Its members are what has names.
-        Expr::GroupingSet(_) => expr.map_children(named),
-        expr => named(expr),
+        Expr::GroupingSet(_) => expr.map_children(keeping),
+        expr => keeping(expr),
     })?;
     if rewritten.transformed {
         rewritten.map_data(LogicalPlan::recompute_schema)

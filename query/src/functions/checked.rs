@@ -44,12 +44,8 @@ impl AnalyzerRule for CheckedConstants {
 }
 
 fn is_of_constants(expr: &Expr) -> bool {
-    match expr {
-        Expr::BinaryExpr(of) if is_arithmetic(expr) => {
-            is_constant(&of.left) && is_constant(&of.right)
-        }
-        _ => false,
-    }
+    let Expr::BinaryExpr(of) = expr else { return false };
+    is_arithmetic(expr) && is_constant(&of.left) && is_constant(&of.right)
 }
 
 fn is_constant(expr: &Expr) -> bool {
