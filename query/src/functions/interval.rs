@@ -59,7 +59,7 @@ fn by_length(schema: &DFSchema, expr: Expr) -> Transformed<Expr> {
             Expr::Between(Between { expr, negated, low, high })
         }
         Expr::InList(InList { expr, list, negated })
-            if alike(&list.iter().chain([&*expr]).collect::<Vec<_>>()) =>
+            if alike(&std::iter::once(&*expr).chain(&list).collect::<Vec<_>>()) =>
         {
             let list = list.into_iter().map(length).collect();
             Expr::InList(InList { expr: Box::new(length(*expr)), list, negated })

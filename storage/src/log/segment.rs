@@ -72,8 +72,8 @@ impl Segment {
         self.empty || self.end + length <= self.capacity
     }
 
-    /// One write, or two where the group defines layouts, and one sync. Where the disk is full, the same group must be appended again
-    /// before any other: it writes over what reached the file.
+    /// One write, or two where the group defines layouts, and one sync. Where the disk is full, the
+    /// same group must be appended again before any other: it writes over what reached the file.
     pub(super) fn append(&mut self, group: &Encoded) -> Result<(), Failed> {
         let mut end = self.end;
         for part in group.parts() {
