@@ -4,7 +4,8 @@
 //! seal      under the lock: the active generations end at position P
 //! write     per table and day one monotone and, where there are late rows, one late file
 //! commit    files and P in one commit of the table's log
-//! publish   under the lock: the files come, the sealed rows go
+//! publish   under the lock: the files come, the sealed rows go; the newest row of each series has
+//!           been kept while the rows passed
 //! covered   once every sealed table is committed: the log may drop segments up to P
 //! ```
 //! A table that cannot be committed keeps its sealed rows and is tried again; the others are not
@@ -12,7 +13,7 @@
 
 use crate::buffer::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
 use crate::error::{ErrorKind, StorageError};
-use crate::latest::StoredLatest;
+use crate::latest::{Passing, StoredLatest};
 use crate::machine::{blocking, uptime};
 use crate::metrics::Counters;
 use crate::model::{Position, TableSchema};
@@ -42,6 +43,14 @@ struct Job {
     number: usize,
     schema: Arc<TableSchema>,
     generation: Generation,
+}
+
+/// What a flush of a table has written.
+#[derive(Default)]
+struct Written {
+    files: Vec<WrittenFile>,
+    /// What is newest in each file.
+    newest: Vec<Passing>,
 }
 
 impl Flusher {
@@ -106,7 +115,7 @@ impl Flusher {
             Some(handle) => handle,
             None => self.open.insert(self.create(&job.schema).await?),
         };
-        let written = {
+        let writer = {
             let mut table = handle.lock().await;
             if **table.schema() != *job.schema {
                 table.evolve(&job.schema).await?;
@@ -115,15 +124,15 @@ impl Flusher {
             let covered = table.covered(self.incarnation) >= Some(position);
             (!covered).then(|| table.writer())
         };
-        let files = match &written {
+        let Written { files, newest } = match &writer {
             Some(writer) => self.write(writer, job).await?,
-            None => Vec::new(),
+            None => Written { files: Vec::new(), newest: newest(job).await? },
         };
         let mut table = handle.lock().await;
-        if written.is_some() {
+        if writer.is_some() {
             self.commit(&mut table, files, position).await?;
         }
-        self.publish(&table, job).await
+        self.publish(&table, job, newest).await
     }
 
     /// A new table. Where it is there already and has rows of this very log, a second process is
@@ -143,14 +152,12 @@ impl Flusher {
         }
     }
 
-    async fn write(
-        &self,
-        writer: &FileWriter,
-        job: &Job,
-    ) -> Result<Vec<WrittenFile>, StorageError> {
-        let mut written = Vec::new();
+    async fn write(&self, writer: &FileWriter, job: &Job) -> Result<Written, StorageError> {
+        let mut written = Written::default();
         for day in job.generation.days() {
-            written.extend(self.write_day(writer, job, *day).await?);
+            for (kind, keep) in kinds(&job.generation) {
+                self.write_file(writer, job, *day, kind, keep, &mut written).await?;
+            }
         }
         Ok(written)
     }
@@ -172,8 +179,13 @@ impl Flusher {
     }
 
     /// Shows readers the files instead of the sealed rows. The newest rows of the files are those
-    /// before and what the generation has over them, unless others changed the files as well.
-    async fn publish(&self, table: &Table, job: &Job) -> Result<(), StorageError> {
+    /// before and what these have over them, unless others changed the files as well.
+    async fn publish(
+        &self,
+        table: &Table,
+        job: &Job,
+        newest: Vec<Passing>,
+    ) -> Result<(), StorageError> {
         let (schema, stored) = (table.schema().clone(), Stored::of(table, self.incarnation));
         let (known, is_ours) = {
             let state = self.state.lock();
@@ -181,34 +193,13 @@ impl Flusher {
             (before.stored_latest().clone(), before.stored().foreign == stored.foreign)
         };
         let latest = if is_ours {
-            let generation = job.generation.clone();
-            blocking(move || Ok(known.with(schema, generation))).await?
+            let newest = newest.into_iter().filter_map(Passing::finish);
+            blocking(move || Ok(known.with(schema, newest.collect()))).await?
         } else {
             StoredLatest::of_files(schema, stored.files.clone())
         };
         self.state.lock().table_mut(job.number).flushed(stored, latest);
         Ok(())
-    }
-
-    async fn write_day(
-        &self,
-        writer: &FileWriter,
-        job: &Job,
-        day: i64,
-    ) -> Result<Vec<WrittenFile>, StorageError> {
-        let newest = job.generation.newest();
-        let kinds = match job.generation.late() {
-            None => vec![(FileKind::Monotone, Keep::All)],
-            Some(_) => vec![
-                (FileKind::Monotone, Keep::Monotone(newest.clone())),
-                (FileKind::Late, Keep::Late(newest.clone())),
-            ],
-        };
-        let mut written = Vec::new();
-        for (kind, keep) in kinds {
-            written.extend(self.write_file(writer, job, day, kind, keep).await?);
-        }
-        Ok(written)
     }
 
     async fn write_file(
@@ -218,12 +209,10 @@ impl Flusher {
         day: i64,
         kind: FileKind,
         keep: Keep,
-    ) -> Result<Option<WrittenFile>, StorageError> {
+        written: &mut Written,
+    ) -> Result<(), StorageError> {
         let first = day * MICROSECONDS_PER_DAY;
         let times = TimeRange { first, last: first + MICROSECONDS_PER_DAY - 1 };
-        let columns: Vec<usize> = (0..job.schema.arrow().fields().len()).collect();
-        let generations = std::slice::from_ref(&job.generation);
-        let scan = Scan::new(job.schema.clone(), generations, &columns, times, keep, &[]);
         let about = FileAbout {
             date: date(day)?,
             kind,
@@ -232,8 +221,42 @@ impl Flusher {
             level: Level::Flush,
             version: None,
         };
-        writer.write(scan.map(Ok), about).await
+        let passing = Arc::new(Mutex::new(Passing::new(&job.schema)));
+        let seen = passing.clone();
+        let rows = scan(job, times, keep).inspect(move |rows| seen.lock().look_at(rows));
+        written.files.extend(writer.write(rows.map(Ok), about).await?);
+        let passing = Arc::into_inner(passing).expect("all rows are written");
+        written.newest.push(passing.into_inner());
+        Ok(())
     }
+}
+
+fn kinds(generation: &Generation) -> Vec<(FileKind, Keep)> {
+    let newest = generation.newest();
+    match generation.late() {
+        None => vec![(FileKind::Monotone, Keep::All)],
+        Some(_) => vec![
+            (FileKind::Monotone, Keep::Monotone(newest.clone())),
+            (FileKind::Late, Keep::Late(newest.clone())),
+        ],
+    }
+}
+
+fn scan(job: &Job, times: TimeRange, keep: Keep) -> Scan {
+    let columns: Vec<usize> = (0..job.schema.arrow().fields().len()).collect();
+    let generations = std::slice::from_ref(&job.generation);
+    Scan::new(job.schema.clone(), generations, &columns, times, keep, &[])
+}
+
+/// The newest rows of a flush that an earlier try has written.
+async fn newest(job: &Job) -> Result<Vec<Passing>, StorageError> {
+    let mut passing = Passing::new(&job.schema);
+    let rows = scan(job, TimeRange::ALL, Keep::All);
+    let look = move || {
+        rows.for_each(|rows| passing.look_at(&rows));
+        Ok(vec![passing])
+    };
+    blocking(look).await
 }
 
 fn date(day: i64) -> Result<NaiveDate, StorageError> {

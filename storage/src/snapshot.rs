@@ -146,8 +146,8 @@ impl TableSnapshot {
         let stored = self.stored_latest.rows(&self.store).await?;
         let (schema, buffered) = (self.schema.clone(), self.buffer.latest());
         Ok(match tags {
-            [] => Latest::over(schema, stored, buffered),
-            _ => Latest::chosen(schema, stored, buffered, tags),
+            [] => Latest::over(schema, &stored, buffered),
+            _ => Latest::chosen(schema, &stored, buffered, tags),
         })
     }
 }

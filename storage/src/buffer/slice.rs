@@ -33,8 +33,11 @@ impl TagValues {
     }
 
     /// Whether an identity has one of the values of each of these tags.
-    pub(crate) fn all_hold(tags: &[Self], identity: &[Arc<str>]) -> bool {
-        tags.iter().all(|tag| tag.values.binary_search(&identity[tag.place]).is_ok())
+    pub(crate) fn all_hold(tags: &[Self], identity: &[impl AsRef<str>]) -> bool {
+        let holds = |tag: &Self, value: &str| {
+            tag.values.binary_search_by(|known| (**known).cmp(value)).is_ok()
+        };
+        tags.iter().all(|tag| holds(tag, identity[tag.place].as_ref()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The scan against an oracle that keeps every write in a map.
 
 use super::*;
+use crate::latest::{Latest, LatestRows, Passing, Source};
 use crate::model::{
     Block, BlockBuilder, Column, FieldType, Layout, Series, TableSchema, Timestamp, Value,
 };
@@ -252,6 +253,23 @@ fn latest(generation: &Generation) -> Vec<(Key, Row)> {
     rows
 }
 
+/// The newest rows as they are kept when sorted batches of so many rows pass by.
+fn passed(generation: &Generation, batch_rows: usize) -> Vec<(Key, Row)> {
+    let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
+    let slice = BufferSlice::new(schema(), vec![generation.clone()], Arc::default());
+    let mut passing = Passing::new(&schema());
+    for batch in slice.scan(&columns, TimeRange::ALL, &[]) {
+        for first in (0..batch.num_rows()).step_by(batch_rows) {
+            passing.look_at(&batch.slice(first, batch_rows.min(batch.num_rows() - first)));
+        }
+    }
+    let newer = passing.finish().map(|rows| Source::Rows(Arc::new(rows)));
+    let latest = Latest::over(schema(), &Arc::new(LatestRows::none(&schema())), newer);
+    let mut rows: Vec<_> = latest.batches(columns).flat_map(|batch| rows(&batch)).collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    rows
+}
+
 #[test]
 fn an_older_reader_finds_its_own_newest_rows_after_a_newer_one() {
     let mut table = Table::new();
@@ -312,5 +330,8 @@ proptest! {
             prop_assert_eq!(table.scan_of(times, Keep::All, &tags), expected);
         }
         prop_assert_eq!(latest(&table.generation), newest(&table));
+        for batch_rows in [1, 2, 5, 100] {
+            prop_assert_eq!(passed(&table.generation, batch_rows), newest(&table));
+        }
     }
 }

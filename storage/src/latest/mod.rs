@@ -6,7 +6,7 @@
 //! snapshot. Rows older than their series' newest change nothing.
 //!
 //! ```text
-//! files        LatestRows: the row of each series, copied       one step forward with each flush
+//! files        LatestRows: the row of each series, copied       as a flush's rows pass into files
 //! generations  Heads: the place of each series' newest row      looked for when asked, and kept
 //! Latest       both, merged by identity: a newer time replaces, an equal one adds its writes
 //! ```
@@ -14,13 +14,17 @@
 //! once. No row in `LatestRows` holds a block or a file.
 
 mod heads;
+mod kept;
+mod passing;
 mod picks;
 mod rows;
 mod stored;
 
 pub(crate) use heads::{Heads, Place};
+pub(crate) use kept::{LatestRows, Rows};
+pub(crate) use passing::Passing;
 pub(crate) use picks::Picks;
-pub(crate) use rows::{LatestRows, Source};
+pub(crate) use rows::Source;
 pub(crate) use stored::StoredLatest;
 
 pub use rows::Latest;

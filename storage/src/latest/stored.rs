@@ -5,8 +5,7 @@
 //! for the first time: the keys of every such file, then the newest rows alone. Two readers wait
 //! for one reading, and it goes on when they give up.
 
-use super::{Heads, Latest, LatestRows, Picks, Place, Source};
-use crate::buffer::Generation;
+use super::{Heads, Latest, LatestRows, Picks, Place, Rows, Source};
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{Identity, TableSchema, Timestamp};
 use crate::snapshot::DataFile;
@@ -48,15 +47,15 @@ impl StoredLatest {
         Self { table, unread, flushed, all: OnceLock::new() }
     }
 
-    /// Of these files and those that the generation, which comes after them, was written to;
+    /// Of these files and newer ones of which these are the newest rows, each of a file of its own;
     /// `table` has all their columns.
-    pub(crate) fn with(&self, table: Arc<TableSchema>, generation: Generation) -> Self {
+    pub(crate) fn with(&self, table: Arc<TableSchema>, newer: Vec<Rows>) -> Self {
         let (unread, older) = match self.read() {
             Some(rows) => (None, rows),
             None => (self.unread.clone(), self.flushed.clone()),
         };
-        let newer = Source::from(generation);
-        let flushed = Latest::over(table.clone(), older, [newer]).into_rows();
+        let newer = newer.into_iter().map(|rows| Source::Rows(Arc::new(rows)));
+        let flushed = Latest::over(table.clone(), &older, newer).into_rows();
         Self { table, unread, flushed: Arc::new(flushed), all: OnceLock::new() }
     }
 
@@ -91,8 +90,8 @@ impl StoredLatest {
         let Some(unread) = &self.unread else { return Some(self.flushed.clone()) };
         let read = unread.rows.get()?;
         let all = self.all.get_or_init(|| {
-            let newer = Source::Rows(self.flushed.clone());
-            Arc::new(Latest::over(self.table.clone(), read.clone(), [newer]).into_rows())
+            let newer = Source::Rows(self.flushed.rows().clone());
+            Arc::new(Latest::over(self.table.clone(), read, [newer]).into_rows())
         });
         Some(all.clone())
     }
@@ -127,7 +126,7 @@ impl Unread {
     async fn read(&self, store: &Arc<dyn ObjectStore>) -> Result<Arc<LatestRows>, StorageError> {
         let mut files = self.files.to_vec();
         files.sort_by_key(|file| file.order);
-        let (heads, index) = self.heads(store, &files).await?;
+        let heads = self.heads(store, &files).await?;
         let mut picks = Picks::new(files.len());
         (0..heads.len() as u32).for_each(|series| picks.add(heads.writes(series)));
         let rows: Vec<_> = (files.into_iter().zip(picks.rows()))
@@ -135,7 +134,7 @@ impl Unread {
             .collect();
         let columns: Vec<_> = futures::stream::iter(rows).buffered(READS).try_collect().await?;
         let batch = picks.batch(self.table.arrow(), &columns);
-        Ok(Arc::new(LatestRows::new(&batch, Arc::new(index))))
+        Ok(Arc::new(LatestRows::of(&batch, self.table.identity.len())))
     }
 
     /// The newest row of each series in the files, which are in the order of their writes: a
@@ -144,20 +143,20 @@ impl Unread {
         &self,
         store: &Arc<dyn ObjectStore>,
         files: &[Arc<DataFile>],
-    ) -> Result<(Heads, HashMap<Identity, u32>), StorageError> {
+    ) -> Result<Heads, StorageError> {
         let mut heads = Heads::default();
-        let mut index: HashMap<Identity, u32> = HashMap::new();
+        let mut numbers: HashMap<Identity, u32> = HashMap::new();
         let keys: Vec<_> = (files.iter())
             .map(|file| newest_keys(store.clone(), file.clone(), self.table.clone()))
             .collect();
         let mut keys = futures::stream::iter(keys).buffered(READS).zip(futures::stream::iter(0..));
         while let Some((keys, source)) = keys.next().await {
             for KeyRow { identity, time, row } in keys? {
-                let next = index.len() as u32;
-                let series = *index.entry(identity).or_insert(next);
+                let next = numbers.len() as u32;
+                let series = *numbers.entry(identity).or_insert(next);
                 heads.offer(series, time, Place { source, row });
             }
         }
-        Ok((heads, index))
+        Ok(heads)
     }
 }

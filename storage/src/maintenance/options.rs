@@ -1,5 +1,6 @@
 //! What maintenance may cost and when it is due.
 
+use crate::merge::HELD_ROWS;
 use crate::rollup::FieldKinds;
 use crate::snapshot::DataFile;
 use crate::table::{ROW_GROUP_BYTES, ROW_GROUP_ROWS};
@@ -7,8 +8,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Decoded rows of a file that a merge holds at a time.
-const HELD_ROWS: u64 = 4 * 8_192;
 const LEAST_FILES: usize = 4;
 const MOST_FILES: usize = 64;
 
@@ -71,7 +70,7 @@ impl Default for MaintenanceOptions {
         Self {
             background: true,
             interval: Duration::from_secs(10),
-            merge_memory: 256 << 20,
+            merge_memory: 192 << 20,
             file_size: 128 << 20,
             delete_after: Duration::from_hours(1),
             retention: Retention::default(),
@@ -98,7 +97,7 @@ impl MergeLimits {
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let group_rows = ROW_GROUP_ROWS as u64;
         let group = bytes * group_rows.min(rows / files.len().max(1) as u64) / rows.max(1);
-        let each = group + HELD_ROWS * self.row_bytes;
+        let each = group + HELD_ROWS as u64 * self.row_bytes;
         let written = (group_rows * self.row_bytes).min(ROW_GROUP_BYTES as u64);
         let room = self.memory.saturating_sub(self.target_bytes / 2 + written);
         (room / each.max(1)).clamp(LEAST_FILES as u64, MOST_FILES as u64) as usize

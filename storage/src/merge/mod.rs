@@ -25,6 +25,9 @@ const BATCH_ROWS: usize = 32_768;
 /// Batches of a file that may be held for the rows that are going out.
 const HELD_BATCHES: usize = 4;
 
+/// Decoded rows of a file that a merge holds at a time.
+pub(crate) const HELD_ROWS: usize = HELD_BATCHES * source::READ_ROWS;
+
 /// Which keys come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {

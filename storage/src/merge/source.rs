@@ -13,8 +13,8 @@ use object_store::ObjectStore;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Rows read at a time: a file costs this many rows of memory, beside a row group's bytes.
-const READ_ROWS: usize = 8_192;
+/// Rows read at a time: a reader's own copies of them take several times what they do.
+pub(super) const READ_ROWS: usize = 2_048;
 
 /// The rows of a file that may lie in `times`, and maybe others. Reads happen on the runtime that
 /// this is called on; the iterator must run where it may block.
