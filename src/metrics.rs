@@ -1,6 +1,7 @@
 //! The server's own numbers: as Prometheus text, and as rows of `system.metrics`.
 
 use std::fmt::Write;
+use tikv_jemalloc_ctl::{epoch, stats};
 use warpline_ingest::stream::WireCounts;
 use warpline_ingest::write::{Protocol, WriteCounts};
 use warpline_query::{Metric, QueryCounts};
@@ -55,6 +56,7 @@ pub(crate) fn samples(
     samples.extend(query_samples(queries));
     samples.extend(latency_samples(storage));
     samples.extend(process_samples());
+    samples.extend(allocator_samples());
     samples.extend(level_samples(storage));
     samples.extend(stream_refusals(wire));
     samples.extend(writes_by_label(writes));
@@ -300,6 +302,19 @@ fn process_samples() -> Vec<Sample> {
     });
     let sample = |bytes| gauge("process_resident_bytes", "Resident memory of the server.", bytes);
     resident.map(sample).into_iter().collect()
+}
+
+/// What the allocator says of the memory it hands out; nothing where another one does.
+fn allocator_samples() -> Vec<Sample> {
+    // Its counts are of the moment at which it was last told that time goes on.
+    let counts =
+        epoch::advance().and_then(|_| Ok([stats::allocated::read()?, stats::resident::read()?]));
+    let Ok([allocated, resident]) = counts else { return Vec::new() };
+    let allocator = |name, help, bytes: usize| gauge(name, help, bytes as u64);
+    vec![
+        allocator("heap_allocated_bytes", "Memory in use by the program.", allocated),
+        allocator("heap_resident_bytes", "Memory that the allocator holds for it.", resident),
+    ]
 }
 
 #[cfg(test)]

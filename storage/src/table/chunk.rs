@@ -23,6 +23,7 @@ use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescPtr;
+use std::mem::take;
 use std::sync::Arc;
 
 /// Stretches of rows that the choice looks at, and their length.
@@ -58,6 +59,9 @@ pub(super) struct ChunkEncoder {
     sharing: usize,
     /// By the column's number in the file.
     chosen: HashMap<usize, Chosen>,
+    /// Those of the last column; kept for their memory.
+    values: Values,
+    page: Vec<u8>,
 }
 
 /// What suits a column, and how many row groups have taken it.
@@ -71,11 +75,12 @@ struct Chosen {
 impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
         let (packed, bytes, quiet_rows, sharing) = match effort {
-            Effort::Little => (1, 3, PAGE_ROWS, 8),
+            Effort::Little => (1, 3, PAGE_ROWS, 64),
             Effort::Much => (3, 6, 4 * PAGE_ROWS, 1),
         };
         let compressor = Zstd::new(packed, bytes)?;
-        Ok(Self { compressor, quiet_rows, sharing, chosen: HashMap::new() })
+        let (chosen, values, page) = Default::default();
+        Ok(Self { compressor, quiet_rows, sharing, chosen, values, page })
     }
 
     /// The column chunk of the rows in `arrays`, one after the other, for column `number` of the
@@ -102,7 +107,8 @@ impl ChunkEncoder {
         is_searched: bool,
     ) -> Result<(Bytes, ColumnCloseResult), ParquetError> {
         let presence = Presence::of(column, arrays);
-        let values = values(arrays, presence.rows);
+        let (mut values, mut page) = (take(&mut self.values), take(&mut self.page));
+        values.fill(arrays, presence.rows);
         let (choice, quiet) = self.choice(number, &values)?;
         let page_rows = match &choice {
             _ if is_searched => PAGE_ROWS,
@@ -111,8 +117,8 @@ impl ChunkEncoder {
             _ => PAGE_ROWS,
         };
         let mut chunk = Chunk::new();
-        let mut page = Vec::new();
         if let Some(dictionary) = choice.dictionary() {
+            page.clear();
             plain(&dictionary.values, values.wide, &mut page);
             chunk.dictionary(&mut self.compressor, &page, dictionary.values.len())?;
         }
@@ -128,6 +134,7 @@ impl ChunkEncoder {
             }
             rest = after;
         }
+        (self.values, self.page) = (values, page);
         let kept = bounds.map_or(Ok(Kept::default()), Bounds::finish)?;
         chunk.close(&self.compressor, column, presence.rows, choice.encoding(), kept)
     }
@@ -215,36 +222,43 @@ fn few(sample: &[&[i64]]) -> bool {
     values.len() <= SAMPLE_DISTINCT
 }
 
-fn values(arrays: &[&dyn Array], rows: usize) -> Values {
-    let mut raw = Vec::with_capacity(rows);
-    let (mut wide, mut real) = (false, false);
-    for array in arrays {
-        macro_rules! take {
-            ($type:ty, $raw:expr) => {{
-                let array = array.as_primitive::<$type>();
-                if array.null_count() == 0 {
-                    raw.extend(array.values().iter().copied().map($raw));
-                } else {
-                    raw.extend(array.iter().flatten().map($raw));
-                }
-            }};
-        }
-        wide = matches!(
-            array.data_type(),
-            DataType::Int64 | DataType::Decimal64(..) | DataType::Float64 | DataType::Timestamp(..)
-        );
-        real = *array.data_type() == DataType::Float64;
-        match array.data_type() {
-            DataType::Int8 => take!(Int8Type, i64::from),
-            DataType::Int16 => take!(Int16Type, i64::from),
-            DataType::Int32 => take!(Int32Type, i64::from),
-            DataType::Int64 => take!(Int64Type, |value| value),
-            DataType::Decimal32(..) => take!(Decimal32Type, i64::from),
-            DataType::Decimal64(..) => take!(Decimal64Type, |value| value),
-            DataType::Float64 => take!(Float64Type, |value| value.to_bits().cast_signed()),
-            DataType::Timestamp(..) => take!(TimestampMicrosecondType, |value| value),
-            other => unreachable!("{other} is the type of no column"),
+impl Values {
+    /// Takes the values that are present in arrays of one type.
+    fn fill(&mut self, arrays: &[&dyn Array], rows: usize) {
+        let Self { raw, wide, real } = self;
+        raw.clear();
+        raw.reserve(rows);
+        (*wide, *real) = (false, false);
+        for array in arrays {
+            macro_rules! extend {
+                ($type:ty, $raw:expr) => {{
+                    let array = array.as_primitive::<$type>();
+                    if array.null_count() == 0 {
+                        raw.extend(array.values().iter().copied().map($raw));
+                    } else {
+                        raw.extend(array.iter().flatten().map($raw));
+                    }
+                }};
+            }
+            *wide = matches!(
+                array.data_type(),
+                DataType::Int64
+                    | DataType::Decimal64(..)
+                    | DataType::Float64
+                    | DataType::Timestamp(..)
+            );
+            *real = *array.data_type() == DataType::Float64;
+            match array.data_type() {
+                DataType::Int8 => extend!(Int8Type, i64::from),
+                DataType::Int16 => extend!(Int16Type, i64::from),
+                DataType::Int32 => extend!(Int32Type, i64::from),
+                DataType::Int64 => extend!(Int64Type, |value| value),
+                DataType::Decimal32(..) => extend!(Decimal32Type, i64::from),
+                DataType::Decimal64(..) => extend!(Decimal64Type, |value| value),
+                DataType::Float64 => extend!(Float64Type, |value| value.to_bits().cast_signed()),
+                DataType::Timestamp(..) => extend!(TimestampMicrosecondType, |value| value),
+                other => unreachable!("{other} is the type of no column"),
+            }
         }
     }
-    Values { raw, wide, real }
 }

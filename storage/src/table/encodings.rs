@@ -6,7 +6,9 @@
 
 use hashbrown::HashMap;
 use parquet::basic::Encoding;
+use std::iter::repeat_n;
 use std::sync::Arc;
+use warpline_kernel::extremes;
 
 /// Steps that DELTA_BINARY_PACKED packs in one width: as few as the format allows, so that a jump
 /// between two series widens no more.
@@ -243,7 +245,7 @@ enum Lookup {
 impl Dictionary {
     /// `None` where there are no values, or too many different ones.
     pub(super) fn of(values: &[i64]) -> Option<Self> {
-        let (least, greatest) = (*values.iter().min()?, *values.iter().max()?);
+        let (least, greatest) = extremes(values)?;
         let span = greatest.wrapping_sub(least).cast_unsigned();
         if span < TABLE { Some(Self::near(values, least, span)) } else { Self::far(values) }
     }
@@ -263,8 +265,8 @@ impl Dictionary {
 
     fn far(values: &[i64]) -> Option<Self> {
         let mut map = HashMap::new();
-        for value in values {
-            map.insert(*value, 0);
+        for same in values.chunk_by(|a, b| a == b) {
+            map.insert(same[0], 0);
             if map.len() > HASHED {
                 return None;
             }
@@ -277,14 +279,19 @@ impl Dictionary {
         Some(Self { values: distinct, lookup: Lookup::Map(map) })
     }
 
-    fn indices<T>(&self, values: &[i64], form: impl Fn(u16) -> T) -> Vec<T> {
-        let values = values.iter();
+    fn indices<T: Copy>(&self, values: &[i64], form: impl Fn(u16) -> T) -> Vec<T> {
         match &self.lookup {
             Lookup::Table { least, indices } => {
                 let index = |value: &i64| form(indices[(value - least) as usize]);
-                values.map(index).collect()
+                values.iter().map(index).collect()
             }
-            Lookup::Map(map) => values.map(|value| form(map[value])).collect(),
+            Lookup::Map(map) => {
+                let mut all = Vec::with_capacity(values.len());
+                for same in values.chunk_by(|a, b| a == b) {
+                    all.extend(repeat_n(form(map[&same[0]]), same.len()));
+                }
+                all
+            }
         }
     }
 }

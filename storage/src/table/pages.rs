@@ -14,6 +14,7 @@ use parquet::file::page_index::offset_index::{OffsetIndexMetaData, PageLocation}
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
+use zstd::zstd_safe::compress_bound;
 
 /// Compresses pages. Packed bits hardly shrink, whatever the level; bytes do.
 pub(super) struct Zstd {
@@ -21,23 +22,29 @@ pub(super) struct Zstd {
     packed: i32,
     bytes: i32,
     compression: Compression,
+    /// The page that was compressed last.
+    compressed: Vec<u8>,
 }
 
 impl Zstd {
     /// Levels for packed bits and for bytes.
     pub(super) fn new(packed: i32, bytes: i32) -> Result<Self, ParquetError> {
         let compression = Compression::ZSTD(ZstdLevel::try_new(packed)?);
-        Ok(Self { compressor: Compressor::new(packed)?, packed, bytes, compression })
+        let compressor = Compressor::new(packed)?;
+        Ok(Self { compressor, packed, bytes, compression, compressed: Vec::new() })
     }
 
     pub(super) fn compress(
         &mut self,
         page: &[u8],
         encoding: Encoding,
-    ) -> Result<Vec<u8>, ParquetError> {
+    ) -> Result<&[u8], ParquetError> {
         let packed = encoding == Encoding::DELTA_BINARY_PACKED;
         self.compressor.set_compression_level(if packed { self.packed } else { self.bytes })?;
-        Ok(self.compressor.compress(page)?)
+        self.compressed.clear();
+        self.compressed.reserve(compress_bound(page.len()));
+        self.compressor.compress_to_buffer(page, &mut self.compressed)?;
+        Ok(&self.compressed)
     }
 }
 
@@ -122,7 +129,7 @@ impl Chunk {
         count: usize,
     ) -> Result<(), ParquetError> {
         let page = Page::DictionaryPage {
-            buf: compressor.compress(values, Encoding::PLAIN)?.into(),
+            buf: Bytes::copy_from_slice(compressor.compress(values, Encoding::PLAIN)?),
             num_values: count as u32,
             encoding: Encoding::PLAIN,
             is_sorted: false,
@@ -141,7 +148,7 @@ impl Chunk {
         rows: usize,
     ) -> Result<(), ParquetError> {
         let page = Page::DataPage {
-            buf: compressor.compress(bytes, encoding)?.into(),
+            buf: Bytes::copy_from_slice(compressor.compress(bytes, encoding)?),
             num_values: rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
