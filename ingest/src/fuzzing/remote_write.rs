@@ -24,9 +24,10 @@ pub fn remote_write_body(input: &[u8], storage: &Storage) -> Verdict {
     if length > MESSAGE_BYTES {
         return Err(format!("{length} bytes are more than {MESSAGE_BYTES}"));
     }
-    let body = remote_write::decompress(input).map_err(|error| error.to_string())?;
+    let mut buffer = Vec::new();
+    let body = remote_write::decompress(input, &mut buffer).map_err(|error| error.to_string())?;
     assert_eq!(body.len(), length, "a body has the length that it says");
-    message(Version::V1, &body, storage)
+    message(Version::V1, body, storage)
 }
 
 fn message(version: Version, input: &[u8], storage: &Storage) -> Verdict {

@@ -77,10 +77,15 @@ pub fn decompressed_len(block: &[u8]) -> Result<usize, Malformed> {
     snap::raw::decompress_len(block).map_err(|error| Malformed::Snappy(error.to_string()))
 }
 
-/// Decompresses a Snappy block, whose [`decompressed_len`] the caller has looked at.
-pub fn decompress(block: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let decompressed = snap::raw::Decoder::new().decompress_vec(block);
-    decompressed.map_err(|error| Malformed::Snappy(error.to_string()))
+/// Decompresses a Snappy block, whose [`decompressed_len`] the caller has looked at, into a buffer
+/// that may have been used before.
+pub fn decompress<'a>(block: &[u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Malformed> {
+    let len = decompressed_len(block)?;
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    let len = snap::raw::Decoder::new().decompress(block, buffer);
+    Ok(&buffer[..len.map_err(|error| Malformed::Snappy(error.to_string()))?])
 }
 
 /// Kinds as both versions number them.

@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
+use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::io::Read;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ const KEPT_SHARE: usize = 4;
 const PIECE: usize = 1 << 10;
 /// A longer body is worked on by a thread of its own, so that no connection waits for it.
 const LONG_BODY: usize = 1 << 20;
+
+/// As many buffers are kept as are used at one time by a few senders, unless they are larger.
+const SPARE_BUFFERS: usize = 4;
+const SPARE_BYTES: usize = 4 << 20;
 
 /// A body of gzip that becomes more times as long is refused: text does not.
 const GZIP_RATIO: usize = 200;
@@ -110,6 +115,25 @@ impl Bodies {
         let room = bytes.saturating_mul(GZIP_RATIO).max(LONG_BODY).min(limit);
         self.hold(held, room).await?;
         Ok(room)
+    }
+}
+
+/// Buffers that decompressed bodies were in, for the next ones: the first use of fresh memory takes
+/// about as long as what is done with it.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    /// Lends a buffer, which has any bytes.
+    pub(super) fn with<T>(&self, borrow: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let kept = self.0.lock().pop();
+        let mut buffer = kept.unwrap_or_default();
+        let made = borrow(&mut buffer);
+        let mut kept = self.0.lock();
+        if kept.len() < SPARE_BUFFERS && buffer.capacity() <= SPARE_BYTES {
+            kept.push(buffer);
+        }
+        made
     }
 }
 

@@ -30,7 +30,7 @@ use crate::flight::FlightRegister;
 use crate::lines::LineRegister;
 use crate::register::Register;
 use axum::Router;
-use body::Bodies;
+use body::{Bodies, Spare};
 use intake::Intake;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -70,6 +70,7 @@ impl Default for WriteLimits {
 struct Server {
     limits: WriteLimits,
     bodies: Bodies,
+    spare: Spare,
     intake: Intake,
     register: Mutex<Register>,
     lines: Mutex<LineRegister>,
@@ -99,6 +100,7 @@ pub fn write_service(
 ) -> WriteService {
     let server = Server {
         bodies: Bodies::new(&limits),
+        spare: Spare::default(),
         intake: Intake::new(storage, limits.patience),
         register: Mutex::new(Register::new(dictionary.clone(), limits.series)),
         lines: Mutex::new(LineRegister::new(limits.series)),

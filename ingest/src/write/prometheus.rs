@@ -107,12 +107,18 @@ async fn take(server: &Arc<Server>, version: Version, body: Body) -> Result<Tall
 
 /// The request's rows.
 fn map(server: &Server, version: Version, body: &Bytes) -> Result<(Vec<Block>, Tally), Failure> {
-    let message = remote_write::decompress(body).map_err(Failure::malformed)?;
+    server.spare.with(|buffer| {
+        let message = remote_write::decompress(body, buffer).map_err(Failure::malformed)?;
+        read(server, version, message)
+    })
+}
+
+fn read(server: &Server, version: Version, message: &[u8]) -> Result<(Vec<Block>, Tally), Failure> {
     let storage = server.intake.storage();
     let times = storage.accepted_times();
     let mut register = server.register.lock();
     register.begin(server.minute(), times.first..=times.last);
-    let read: Result<(), Malformed> = remote_write::read(version, &message, &mut *register);
+    let read: Result<(), Malformed> = remote_write::read(version, message, &mut *register);
     if let Err(malformed) = read {
         register.discard();
         return Err(Failure::malformed(format!("{malformed}: nothing of the request is taken")));

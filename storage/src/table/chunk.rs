@@ -40,13 +40,19 @@ const SAMPLE_DISTINCT: usize = 4_096;
 pub(super) enum Effort {
     /// For files of a flush: a merge soon replaces them.
     Little,
-    /// For files that stay: merged ones, and those of rollups.
+    /// For files that a merge of their day replaces, and new ones of rollups.
+    Some,
+    /// For files that stay.
     Much,
 }
 
 impl Effort {
     pub(super) fn of(level: Level) -> Self {
-        if level == Level::Flush { Self::Little } else { Self::Much }
+        match level {
+            Level::Flush => Self::Little,
+            Level::Hour => Self::Some,
+            Level::Day => Self::Much,
+        }
     }
 }
 
@@ -76,6 +82,7 @@ impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
         let (packed, bytes, quiet_rows, sharing) = match effort {
             Effort::Little => (1, 3, PAGE_ROWS, 64),
+            Effort::Some => (3, 6, 4 * PAGE_ROWS, 8),
             Effort::Much => (3, 6, 4 * PAGE_ROWS, 1),
         };
         let compressor = Zstd::new(packed, bytes)?;

@@ -111,5 +111,5 @@ pub fn encoded(
     rows: impl Iterator<Item = RecordBatch>,
     level: Level,
 ) -> Result<Option<Bytes>, StorageError> {
-    Ok(parquet::encode(schema, rows, Effort::of(level))?.map(|(bytes, _)| bytes))
+    Ok(parquet::encode(schema, rows, Effort::of(level))?.map(|(bytes, _)| bytes.into()))
 }

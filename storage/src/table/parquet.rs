@@ -12,12 +12,13 @@ use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::TimeRange;
 use arrow::array::{Array, AsArray, DictionaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{FieldRef, Int32Type, SchemaRef, TimestampMicrosecondType};
-use bytes::Bytes;
+use object_store::{PutPayload, PutPayloadMut};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 /// As small as costs nothing: memory grows with it.
@@ -27,15 +28,17 @@ pub(crate) const ROW_GROUP_ROWS: usize = 1 << 17;
 pub(crate) const ROW_GROUP_BYTES: usize = 64 << 20;
 /// Small pages: a query for one series, and a merge, read little else.
 pub(super) const PAGE_ROWS: usize = 8_192;
+/// A file lies in memory in pieces of this size until it is stored.
+const PIECE_BYTES: usize = 1 << 20;
 
-/// The file, and what was seen of its rows; `None` where there are none.
+/// The file's bytes, and what was seen of its rows; `None` where there are none.
 ///
 /// Rows that are not sorted by identity, then time, with unique keys, are an internal error.
 pub(super) fn encode(
     schema: &TableSchema,
     batches: impl Iterator<Item = RecordBatch>,
     effort: Effort,
-) -> Result<Option<(Bytes, Contents)>, StorageError> {
+) -> Result<Option<(PutPayload, Contents)>, StorageError> {
     let mut batches = batches.filter(|batch| batch.num_rows() > 0).peekable();
     let Some(first) = batches.peek() else { return Ok(None) };
     let columns = first.schema();
@@ -73,8 +76,8 @@ pub(super) fn encode(
     if rows > 0 {
         file.row_group(&group).map_err(broken)?;
     }
-    let bytes = file.writer.into_inner().map_err(broken)?;
-    Ok(Some((bytes.into(), seen.contents())))
+    let Pieces(bytes) = file.writer.into_inner().map_err(broken)?;
+    Ok(Some((bytes.freeze(), seen.contents())))
 }
 
 /// Bytes of a decoded row of these columns; a tag takes as much as the number of its value.
@@ -88,9 +91,24 @@ fn group_rows(columns: &SchemaRef) -> usize {
     (ROW_GROUP_BYTES / row_bytes(columns) / PAGE_ROWS * PAGE_ROWS).clamp(PAGE_ROWS, ROW_GROUP_ROWS)
 }
 
+/// Bytes that stay where they are as more come: one piece would be copied each time it is full, and
+/// take twice what is in it.
+struct Pieces(PutPayloadMut);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A file under way.
 struct Growing {
-    writer: SerializedFileWriter<Vec<u8>>,
+    writer: SerializedFileWriter<Pieces>,
     encoder: ChunkEncoder,
 }
 
@@ -102,7 +120,8 @@ impl Growing {
     ) -> Result<Self, ParquetError> {
         let root = ArrowSchemaConverter::new().convert(columns)?.root_schema_ptr();
         let properties = Arc::new(properties(schema));
-        let writer = SerializedFileWriter::new(Vec::new(), root, properties)?;
+        let pieces = Pieces(PutPayloadMut::new().with_block_size(PIECE_BYTES));
+        let writer = SerializedFileWriter::new(pieces, root, properties)?;
         Ok(Self { writer, encoder: ChunkEncoder::new(effort)? })
     }
 

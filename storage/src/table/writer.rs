@@ -11,7 +11,7 @@ use crate::model::TableSchema;
 use crate::store::store_error;
 use arrow::array::RecordBatch;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
 
 /// Writes files of one table in the columns that it had at one version.
@@ -44,12 +44,13 @@ impl FileWriter {
             let encoded = encode(&schema, rows, about.effort());
             failure.map_or(encoded, Err)
         });
-        let Some((bytes, contents)) = encoding.await? else { return Ok(None) };
+        let Some((payload, contents)) = encoding.await? else { return Ok(None) };
         let path = new_path(&about);
-        let (length, checksum) = (bytes.len() as u64, crc32c::crc32c(&bytes));
-        let file = WrittenFile { about, path, bytes: length, checksum, contents };
+        let bytes = payload.content_length() as u64;
+        let checksum = payload.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
+        let file = WrittenFile { about, path, bytes, checksum, contents };
         let location = Path::from(format!("{}/{}", self.schema.table, file.path));
-        let put = self.store.put(&location, PutPayload::from(bytes)).await;
+        let put = self.store.put(&location, payload).await;
         put.map_err(|e| store_error(format!("{location} was not written"), e))?;
         Ok(Some(file))
     }

@@ -24,7 +24,20 @@ use proptest::prelude::*;
 use std::sync::Arc;
 
 fn encoded(schema: &TableSchema, batches: Vec<RecordBatch>) -> (Bytes, Contents) {
-    encode(schema, batches.into_iter(), Effort::Much).unwrap().unwrap()
+    encoded_with(schema, batches, Effort::Much)
+}
+
+fn encoded_with(
+    schema: &TableSchema,
+    batches: Vec<RecordBatch>,
+    effort: Effort,
+) -> (Bytes, Contents) {
+    let (payload, contents) = encode(schema, batches.into_iter(), effort).unwrap().unwrap();
+    (payload.into(), contents)
+}
+
+fn efforts() -> impl Strategy<Value = Effort> {
+    prop_oneof![Just(Effort::Little), Just(Effort::Some), Just(Effort::Much)]
 }
 
 /// Reads a file with the table's types as hint.
@@ -90,7 +103,8 @@ proptest! {
         let slices = slices.map(|at| all.slice(at, chunk.min(all.num_rows() - at)));
         match encode(&schema, slices, Effort::Little).unwrap() {
             None => prop_assert_eq!(all.num_rows(), 0),
-            Some((bytes, contents)) => {
+            Some((payload, contents)) => {
+                let bytes = Bytes::from(payload);
                 prop_assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
                 prop_assert_eq!(contents.rows, all.num_rows() as u64);
             }
@@ -193,12 +207,11 @@ proptest! {
         series in 1..40_usize,
         each in 1..400_usize,
         shapes in proptest::collection::vec((0..SHAPES.len(), 0..9_u64), 9),
-        much: bool,
+        effort in efforts(),
     ) {
         let shapes: Vec<_> = shapes.into_iter().map(|(at, nulls)| (SHAPES[at], nulls)).collect();
         let (schema, all) = shaped(series, each, &shapes);
-        let effort = if much { Effort::Much } else { Effort::Little };
-        let (bytes, _) = encode(&schema, std::iter::once(all.clone()), effort).unwrap().unwrap();
+        let (bytes, _) = encoded_with(&schema, vec![all.clone()], effort);
         prop_assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
     }
 }
@@ -217,7 +230,7 @@ fn row_groups_are_cut_where_batches_are_not() {
     }
 }
 
-/// Row groups of a flush share what suited the first, while it does.
+/// Row groups of files that a merge replaces share what suited the first, while it does.
 #[test]
 fn what_suited_the_rows_before_need_not_suit_the_next() {
     let made =
@@ -226,7 +239,7 @@ fn what_suited_the_rows_before_need_not_suit_the_next() {
     for (first, (schema, before)) in SHAPES.iter().zip(&befores) {
         for (next, (_, after)) in SHAPES.iter().zip(&afters) {
             let halves = [before.slice(0, 131_072), after.slice(131_072, 8_928)];
-            for effort in [Effort::Little, Effort::Much] {
+            for effort in [Effort::Little, Effort::Some, Effort::Much] {
                 check_halves(schema, &halves, effort, (*first, *next));
             }
         }
@@ -240,7 +253,7 @@ fn check_halves(
     (first, next): (Shape, Shape),
 ) {
     let all = concat_batches(&schema.arrow(), halves).unwrap();
-    let (bytes, _) = encode(schema, halves.iter().cloned(), effort).unwrap().unwrap();
+    let (bytes, _) = encoded_with(schema, halves.to_vec(), effort);
     assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all), "{first:?}, {next:?}");
     let metadata = metadata(&bytes);
     let encodings =
@@ -251,7 +264,7 @@ fn check_halves(
             assert!(encodings(1).contains(&Encoding::DELTA_BINARY_PACKED), "a large dictionary");
         }
         (Shape::Counter, Shape::FewNoisy) => {
-            let shared = effort == Effort::Little;
+            let shared = effort != Effort::Much;
             assert_eq!(encodings(0) == encodings(1), shared, "what was chosen for the first");
         }
         _ => {}

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 fn one_file(rows: &RecordBatch, schema: &crate::model::TableSchema, effort: Effort) -> Bytes {
-    encode(schema, std::iter::once(rows.clone()), effort).unwrap().unwrap().0
+    encode(schema, std::iter::once(rows.clone()), effort).unwrap().unwrap().0.into()
 }
 
 fn options() -> ArrowReaderOptions {
