@@ -304,9 +304,9 @@ fn process_samples() -> Vec<Sample> {
     resident.map(sample).into_iter().collect()
 }
 
-/// What the allocator says of the memory it hands out; nothing where another one does.
+/// What jemalloc says of the memory that it hands out.
 fn allocator_samples() -> Vec<Sample> {
-    // Its counts are of the moment at which it was last told that time goes on.
+    // Its counts are those of the last epoch.
     let counts =
         epoch::advance().and_then(|_| Ok([stats::allocated::read()?, stats::resident::read()?]));
     let Ok([allocated, resident]) = counts else { return Vec::new() };

@@ -49,7 +49,7 @@ struct Job {
 #[derive(Default)]
 struct Written {
     files: Vec<WrittenFile>,
-    /// What is newest in each file.
+    /// What is newest in each file; no two files have a key in common.
     newest: Vec<Passing>,
 }
 
@@ -126,7 +126,7 @@ impl Flusher {
         };
         let Written { files, newest } = match &writer {
             Some(writer) => self.write(writer, job).await?,
-            None => Written { files: Vec::new(), newest: newest(job).await? },
+            None => Written { files: Vec::new(), newest: seen_again(job).await? },
         };
         let mut table = handle.lock().await;
         if writer.is_some() {
@@ -249,7 +249,7 @@ fn scan(job: &Job, times: TimeRange, keep: Keep) -> Scan {
 }
 
 /// The newest rows of a flush that an earlier try has written.
-async fn newest(job: &Job) -> Result<Vec<Passing>, StorageError> {
+async fn seen_again(job: &Job) -> Result<Vec<Passing>, StorageError> {
     let mut passing = Passing::new(&job.schema);
     let rows = scan(job, TimeRange::ALL, Keep::All);
     let look = move || {

@@ -82,7 +82,8 @@ pub fn decompressed_len(block: &[u8]) -> Result<usize, Malformed> {
 pub fn decompress<'a>(block: &[u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], Malformed> {
     let len = decompressed_len(block)?;
     if buffer.len() < len {
-        buffer.resize(len, 0);
+        // Zeros that nobody has touched take no memory.
+        *buffer = vec![0; len];
     }
     let len = snap::raw::Decoder::new().decompress(block, buffer);
     Ok(&buffer[..len.map_err(|error| Malformed::Snappy(error.to_string()))?])

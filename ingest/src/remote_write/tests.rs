@@ -291,7 +291,9 @@ proptest! {
     fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         drop(hear(Version::V1, &bytes));
         drop(hear(Version::V2, &bytes));
-        let _ = decompress(&bytes, &mut Vec::new());
+        if decompressed_len(&bytes).is_ok_and(|len| len < 1 << 20) {
+            let _ = decompress(&bytes, &mut Vec::new());
+        }
         drop(LabelledSeries::of(&bytes));
     }
 

@@ -21,7 +21,7 @@ const PIECE: usize = 1 << 10;
 /// A longer body is worked on by a thread of its own, so that no connection waits for it.
 const LONG_BODY: usize = 1 << 20;
 
-/// As many buffers are kept as are used at one time by a few senders, unless they are larger.
+/// Buffers kept for the next bodies, and the largest that is kept.
 const SPARE_BUFFERS: usize = 4;
 const SPARE_BYTES: usize = 4 << 20;
 

@@ -1,7 +1,8 @@
 //! Rows that are kept, one for each series, and where each series' row is.
 //!
-//! Promises: nothing of a block or a file is held. A series' tags are in the rows alone: what
-//! finds a row is its number, put where a hash of its tags says.
+//! Promises: nothing of a block or a file is held; at most half of the texts kept are of no row.
+//! A series' tags are in the rows alone: what finds a row is its number, put where a hash
+//! of its tags says.
 
 use crate::model::{TableSchema, Timestamp};
 use crate::table::Tag;
@@ -140,6 +141,7 @@ impl Index {
             self.hasher.hash_one(&identity[..])
         };
         let first = self.rows.len() as u32;
+        self.rows.reserve(rows.len() - self.rows.len(), hash);
         for row in first..rows.len() as u32 {
             self.rows.insert_unique(hash(&row), row, hash);
         }

@@ -1,6 +1,7 @@
 //! The newest row of each series among sorted rows that pass by on their way into a file.
 //!
-//! Promises: what passes is copied, and is let go of.
+//! Promises: what is kept of a batch is the newest row of each series, and the dictionaries of its
+//! tags until the end.
 
 use super::kept::Rows;
 use crate::model::TableSchema;
@@ -27,8 +28,11 @@ impl Passing {
         Self { schema, identity: table.identity.len(), columns, last: Vec::new() }
     }
 
-    /// Looks at the rows that come next, which are some.
+    /// Looks at the rows that come next.
     pub(crate) fn look_at(&mut self, batch: &RecordBatch) {
+        if batch.num_rows() == 0 {
+            return;
+        }
         let tags: Vec<Tag> =
             batch.columns()[1..=self.identity].iter().map(|column| Tag::of(column)).collect();
         let series = |row: usize| tags.iter().map(move |tag| tag.value(row));
@@ -60,7 +64,7 @@ impl Passing {
             let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
             concat(&columns).expect("the columns' types are equal")
         };
-        if self.last.is_empty() {
+        if self.columns.iter().all(Vec::is_empty) {
             return None;
         }
         let columns = self.columns.into_iter().map(joined).collect();

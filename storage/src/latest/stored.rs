@@ -47,8 +47,8 @@ impl StoredLatest {
         Self { table, unread, flushed, all: OnceLock::new() }
     }
 
-    /// Of these files and newer ones of which these are the newest rows, each of a file of its own;
-    /// `table` has all their columns.
+    /// Of these files and those of a flush after them, of which these are the newest rows, no two
+    /// with the same key; `table` has all their columns.
     pub(crate) fn with(&self, table: Arc<TableSchema>, newer: Vec<Rows>) -> Self {
         let (unread, older) = match self.read() {
             Some(rows) => (None, rows),

@@ -2,9 +2,9 @@
 //! own, in tags.rs.
 //!
 //! What suits is found out by trying: a few stretches spread over the rows are encoded and
-//! compressed in each way, and the smallest wins. In files that a merge soon replaces, what suited
-//! a column is taken for its next row groups as well: trying is a third of the work. Every way is
-//! one that all readers know; docs/decisions/2026-11-24-encodings.md has the figures.
+//! compressed in each way, and the smallest wins. But for files of days, what suited a column is
+//! taken for its next row groups as well: trying is a third of the work. Every way is one that all
+//! readers know; docs/decisions/2026-11-24-encodings.md has the figures.
 
 use super::bounds::{Bounds, Kept};
 use super::encodings::{Choice, Dictionary, Kind, Values, plain};
@@ -40,9 +40,9 @@ const SAMPLE_DISTINCT: usize = 4_096;
 pub(super) enum Effort {
     /// For files of a flush: a merge soon replaces them.
     Little,
-    /// For files that a merge of their day replaces, and new ones of rollups.
+    /// For files of hours and new ones of rollups: merges replace those that are small.
     Some,
-    /// For files that stay.
+    /// For files of days.
     Much,
 }
 
@@ -74,7 +74,6 @@ pub(super) struct ChunkEncoder {
 #[derive(Clone, Copy)]
 struct Chosen {
     kind: Kind,
-    quiet: bool,
     groups: usize,
 }
 
@@ -160,18 +159,24 @@ impl ChunkEncoder {
             && let Some(choice) = chosen.kind.choice(raw)
         {
             chosen.groups += 1;
-            return Ok((choice, chosen.quiet));
+            let quiet = self.quiet_rows > PAGE_ROWS && self.is_quiet(&choice, values)?;
+            return Ok((choice, quiet));
         }
         let (choice, quiet) = self.choose(values)?;
-        self.chosen.insert(number, Chosen { kind: choice.kind(), quiet, groups: 1 });
+        self.chosen.insert(number, Chosen { kind: choice.kind(), groups: 1 });
         Ok((choice, quiet))
+    }
+
+    fn is_quiet(&mut self, choice: &Choice, values: &Values) -> Result<bool, ParquetError> {
+        let sample = sample(&values.raw);
+        Ok(self.trial(choice, &sample, values.wide)? * QUIET < looked_at(&sample))
     }
 
     /// The encoding that makes least of a sample, and whether it leaves very little.
     fn choose(&mut self, values: &Values) -> Result<(Choice, bool), ParquetError> {
         let raw = values.raw.as_slice();
         let sample = sample(raw);
-        let looked_at: usize = sample.iter().map(|stretch| stretch.len()).sum();
+        let looked_at = looked_at(&sample);
         let mut choices = vec![if values.real { Choice::Split } else { Choice::Delta }];
         let dictionary = few(&sample).then(|| Dictionary::of(raw)).flatten().map(Arc::new);
         let mut shared = 0;
@@ -219,6 +224,10 @@ fn sample(raw: &[i64]) -> Vec<&[i64]> {
     }
     let apart = (raw.len() - length) / (STRETCHES - 1);
     (0..STRETCHES).map(|index| &raw[index * apart..][..length]).collect()
+}
+
+fn looked_at(sample: &[&[i64]]) -> usize {
+    sample.iter().map(|stretch| stretch.len()).sum()
 }
 
 /// Whether so few values in a sample differ that a dictionary can be of use.

@@ -1,6 +1,7 @@
 //! A commit is on disk only after everything that it names.
 
-use super::{flush, schema, tables};
+use super::encoding::{Shape, shaped};
+use super::{about, flush, schema, tables};
 use crate::store::{DurableLocal, Step};
 use parking_lot::Mutex;
 use std::path::Path;
@@ -33,4 +34,17 @@ async fn a_commit_follows_its_files() {
         Step::FolderSynced(log),
     ];
     assert_eq!(*steps.lock(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_several_pieces_is_stored_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = DurableLocal::new(folder.path()).unwrap();
+    let (schema, rows) = shaped(100, 500, &[(Shape::Wild, 0)]);
+    let table = tables(Arc::new(store)).create_table(&schema).await.unwrap();
+    let written = table.writer().write([Ok(rows)].into_iter(), about(Uuid::new_v4(), 1, 1)).await;
+    let file = written.unwrap().unwrap();
+    let stored = std::fs::read(folder.path().join("gpu").join(&file.path)).unwrap();
+    assert!(stored.len() > 2 << 20, "{} bytes are several pieces", stored.len());
+    assert_eq!((file.bytes, file.checksum), (stored.len() as u64, crc32c::crc32c(&stored)));
 }

@@ -271,6 +271,29 @@ fn check_halves(
     }
 }
 
+/// A row group's own values say how large its pages are, whichever row group chose the encoding.
+#[test]
+fn pages_of_an_hour_are_small_where_values_are_busy() {
+    let (schema, quiet) = shaped(560, 500, &[(Shape::State, 0)]);
+    let value = |row: usize| match row {
+        0..131_072 => (row / 900 % 3) as i64,
+        _ => (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as i64 % 6,
+    };
+    let mut columns = quiet.columns().to_vec();
+    let place = schema.arrow().index_of("f3_int64").unwrap();
+    columns[place] = Arc::new(Int64Array::from_iter_values((0..quiet.num_rows()).map(value)));
+    let all = RecordBatch::try_new(schema.arrow(), columns).unwrap();
+    let (bytes, _) = encoded_with(&schema, vec![all.clone()], Effort::Some);
+    assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
+    let metadata = indexed(&bytes);
+    let chosen =
+        |group| chunk(metadata.row_group(group), "f3_int64").encodings().collect::<Vec<_>>();
+    assert_eq!(chosen(0), chosen(1));
+    let pages =
+        |group: usize| metadata.offset_index().unwrap()[group][place].page_locations().len();
+    assert_eq!((pages(0), pages(1)), (4, 16));
+}
+
 /// Whole-byte indices: one byte up to 256 values, then two.
 #[test]
 fn dictionaries_of_any_size_come_back() {
