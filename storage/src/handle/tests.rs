@@ -541,6 +541,60 @@ async fn silent_series_hold_no_memory_of_the_buffer() {
     storage.close().await.unwrap();
 }
 
+/// Appends one row (GPU, second, temp) of a batch of its own, and waits until it is durable.
+async fn write(storage: &Storage, layout: &Layout, sequence: u64, row: (u32, i64, i64)) {
+    let layout = storage.admit(layout).unwrap().layout;
+    let mut builder = BlockBuilder::new(layout.clone());
+    builder.row(row.0, START + row.1 * SECOND);
+    builder.set(0, Value::Int(row.2)).unwrap();
+    let blocks = vec![Block::parse(layout, builder.finish()).unwrap()];
+    storage.append(Batch { producer: producer(), sequence, blocks }).await.unwrap();
+    let mut acknowledged = storage.producer(&producer());
+    acknowledged.wait_for(|ack| ack.durable >= sequence).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_rows_of_a_flush_may_lie_in_any_of_its_files() {
+    const DAY: i64 = 86_400;
+    let dir = TempDir::new().unwrap();
+    let storage = Storage::open(options(dir.path())).await.unwrap();
+    let narrow = layout("gpu");
+    let power = Column { name: "power".into(), field_type: FieldType::Int16 };
+    let wide = Layout::new(
+        "gpu",
+        narrow.identity_tags().to_vec(),
+        Vec::new(),
+        [narrow.columns(), &[power]].concat(),
+        narrow.series().to_vec(),
+    );
+    let wide = wide.unwrap();
+    let flushes: [(&Layout, &[_], [(i64, i16); 2]); 5] = [
+        (&narrow, &[(0, 5, 1), (1, 5, 2), (0, DAY, 3), (0, 2 * DAY, 4)], [(2 * DAY, 4), (5, 2)]),
+        // A late row, and the newest row of the other written again.
+        (&narrow, &[(0, DAY + 1, 5), (1, 5, 6)], [(2 * DAY, 4), (5, 6)]),
+        // Late and new ones of one series.
+        (&narrow, &[(1, 4, 7), (1, DAY, 8)], [(2 * DAY, 4), (DAY, 8)]),
+        // A column more.
+        (&wide, &[(0, 3 * DAY, 9), (1, 9, 9)], [(3 * DAY, 9), (DAY, 8)]),
+        // Blocks without a column that the table has.
+        (&narrow, &[(1, 4 * DAY, 10)], [(3 * DAY, 9), (4 * DAY, 10)]),
+    ];
+    let mut sequence = 0;
+    for (number, (layout, rows, newest)) in flushes.into_iter().enumerate() {
+        for row in rows {
+            sequence += 1;
+            write(&storage, layout, sequence, *row).await;
+        }
+        let newest = ["0", "1"].into_iter().zip(newest);
+        let newest: Vec<_> =
+            newest.map(|(gpu, (second, temp))| (gpu.to_owned(), second, temp)).collect();
+        assert_eq!(latest(&storage, "gpu").await, newest, "before flush {number}");
+        storage.flush().await.unwrap();
+        assert_eq!(latest(&storage, "gpu").await, newest, "after flush {number}");
+    }
+    storage.close().await.unwrap();
+}
+
 mod format_1;
 
 /// Two kinds of nodes, in turn: what layouts of one kind have in common is kept once.
