@@ -541,8 +541,13 @@ async fn silent_series_hold_no_memory_of_the_buffer() {
     storage.close().await.unwrap();
 }
 
-/// Appends one row (GPU, second, temp) of a batch of its own, and waits until it is durable.
-async fn write(storage: &Storage, layout: &Layout, sequence: u64, row: (u32, i64, i64)) {
+/// GPU, second and temp.
+type Row = (u32, i64, i64);
+/// Of each GPU second and temp.
+type Newest = [(i64, i16); 2];
+
+/// Appends one row as a batch of its own, and waits until it is durable.
+async fn write(storage: &Storage, layout: &Layout, sequence: u64, row: Row) {
     let layout = storage.admit(layout).unwrap().layout;
     let mut builder = BlockBuilder::new(layout.clone());
     builder.row(row.0, START + row.1 * SECOND);
@@ -568,7 +573,7 @@ async fn the_newest_rows_of_a_flush_may_lie_in_any_of_its_files() {
         narrow.series().to_vec(),
     );
     let wide = wide.unwrap();
-    let flushes: [(&Layout, &[_], [(i64, i16); 2]); 5] = [
+    let flushes: [(&Layout, &[Row], Newest); 5] = [
         (&narrow, &[(0, 5, 1), (1, 5, 2), (0, DAY, 3), (0, 2 * DAY, 4)], [(2 * DAY, 4), (5, 2)]),
         // A late row, and the newest row of the other written again.
         (&narrow, &[(0, DAY + 1, 5), (1, 5, 6)], [(2 * DAY, 4), (5, 6)]),

@@ -1,6 +1,6 @@
 //! What maintenance may cost and when it is due.
 
-use crate::merge::HELD_ROWS;
+use crate::merge::held_bytes;
 use crate::rollup::FieldKinds;
 use crate::snapshot::DataFile;
 use crate::table::{ROW_GROUP_BYTES, ROW_GROUP_ROWS};
@@ -97,7 +97,7 @@ impl MergeLimits {
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let group_rows = ROW_GROUP_ROWS as u64;
         let group = bytes * group_rows.min(rows / files.len().max(1) as u64) / rows.max(1);
-        let each = group + HELD_ROWS as u64 * self.row_bytes;
+        let each = group + held_bytes(self.row_bytes as usize) as u64;
         let written = (group_rows * self.row_bytes).min(ROW_GROUP_BYTES as u64);
         let room = self.memory.saturating_sub(self.target_bytes / 2 + written);
         (room / each.max(1)).clamp(LEAST_FILES as u64, MOST_FILES as u64) as usize

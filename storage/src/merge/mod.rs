@@ -1,6 +1,6 @@
 //! Merges sorted files into sorted rows with unique keys, last write per field.
 //!
-//! Promises: one batch of each file is in memory at a time, whatever the files' sizes; rows come
+//! Promises: few batches of each file are in memory at a time, whatever the files' sizes; rows come
 //! out by identity, then time. Where no two files have a key in common, whole runs are copied and
 //! nothing is compared but the heads of runs.
 
@@ -10,6 +10,7 @@ mod source;
 use crate::error::{ErrorKind, StorageError};
 use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::{DataFile, FileKind, TimeRange};
+use crate::table::row_bytes;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -19,14 +20,18 @@ use source::Source;
 pub(crate) use source::{Batches, batches_of};
 use std::sync::Arc;
 
-/// Rows of a batch that comes out.
+/// A batch that comes out has as many rows as take so many bytes, and no more than that.
+const BATCH_BYTES: usize = 8 << 20;
 const BATCH_ROWS: usize = 32_768;
+const LEAST_ROWS: usize = 1_024;
 
 /// Batches of a file that may be held for the rows that are going out.
 const HELD_BATCHES: usize = 4;
 
-/// Decoded rows of a file that a merge holds at a time.
-pub(crate) const HELD_ROWS: usize = HELD_BATCHES * source::READ_ROWS;
+/// Bytes of decoded rows that a merge holds of a file at a time, where each takes so many.
+pub(crate) fn held_bytes(row_bytes: usize) -> usize {
+    HELD_BATCHES * source::read_rows(row_bytes) * row_bytes
+}
 
 /// Which keys come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub(crate) enum Wanted {
 /// The rows of files, in the order of their writes, as one.
 pub(crate) struct Merge {
     schema: Arc<TableSchema>,
+    /// Rows of a batch that comes out.
+    batch_rows: usize,
     /// In the order of writes; those that have ended stay, without rows.
     sources: Vec<Source>,
     /// The sources that have the series being merged.
@@ -82,17 +89,21 @@ impl Merge {
                 batches_of(store.clone(), file.clone(), schema.clone(), times.clone()).await?;
             sources.push(Source::new(schema, batches, late));
         }
-        let (schema, current, held) = (schema.clone(), Vec::new(), Vec::new());
-        let (repeat, failed) = (None, false);
-        Ok(Self { schema, sources, current, held, wanted, late_stays, repeat, failed })
+        Ok(Self { wanted, late_stays, ..Self::over(schema, sources) })
     }
 
     /// All rows of several sources, earlier writes first.
     pub(crate) fn of(schema: &Arc<TableSchema>, sources: Vec<Batches>) -> Self {
         let source = |batches| Source::new(schema, batches, false);
+        Self::over(schema, sources.into_iter().map(source).collect())
+    }
+
+    fn over(schema: &Arc<TableSchema>, sources: Vec<Source>) -> Self {
+        let batch_rows = BATCH_BYTES / row_bytes(&schema.arrow());
         Self {
             schema: schema.clone(),
-            sources: sources.into_iter().map(source).collect(),
+            batch_rows: batch_rows.clamp(LEAST_ROWS, BATCH_ROWS),
+            sources,
             current: Vec::new(),
             held: Vec::new(),
             wanted: Wanted::New,
@@ -113,12 +124,12 @@ impl Merge {
         }
         loop {
             let (mut parts, mut rows, mut ended) = (Vec::new(), 0, false);
-            while rows < BATCH_ROWS && self.held.len() < HELD_BATCHES * self.sources.len() {
+            while rows < self.batch_rows && self.held.len() < HELD_BATCHES * self.sources.len() {
                 ended = self.current.is_empty() && !self.next_series()?;
                 if ended {
                     break;
                 }
-                rows += self.step(BATCH_ROWS - rows, &mut parts)?;
+                rows += self.step(self.batch_rows - rows, &mut parts)?;
             }
             let batch = (rows > 0).then(|| gather(&self.schema.arrow(), &self.held, &parts, rows));
             self.release();

@@ -5,7 +5,7 @@ use crate::error::StorageError;
 use crate::machine::wait;
 use crate::model::{TableSchema, Timestamp};
 use crate::snapshot::{DataFile, TimeRange};
-use crate::table::{Tag, read_sorted, series_end};
+use crate::table::{Tag, read_sorted, row_bytes, series_end};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use futures::StreamExt;
@@ -13,8 +13,16 @@ use object_store::ObjectStore;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// Rows read at a time: a reader's own copies of them take several times what they do.
-pub(super) const READ_ROWS: usize = 2_048;
+/// What is read at a time: a reader's own copies take several times as much. Rows of rollups are
+/// wide.
+const READ_BYTES: usize = 512 << 10;
+const READ_ROWS: usize = 2_048;
+const LEAST_ROWS: usize = 128;
+
+/// Rows that are read at a time where each takes so many bytes.
+pub(super) fn read_rows(row_bytes: usize) -> usize {
+    (READ_BYTES / row_bytes).clamp(LEAST_ROWS, READ_ROWS)
+}
 
 /// The rows of a file that may lie in `times`, and maybe others. Reads happen on the runtime that
 /// this is called on; the iterator must run where it may block.
@@ -24,7 +32,8 @@ pub(crate) async fn batches_of(
     table: Arc<TableSchema>,
     times: Arc<[TimeRange]>,
 ) -> Result<Batches, StorageError> {
-    let mut batches = read_sorted(store, file, table, READ_ROWS, times).await?;
+    let rows = read_rows(row_bytes(&table.arrow()));
+    let mut batches = read_sorted(store, file, table, rows, times).await?;
     let runtime = Handle::current();
     Ok(Box::new(std::iter::from_fn(move || wait(&runtime, batches.next()))))
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Rows that a batch has at least, unless it is the last.
-const BATCH_ROWS: usize = 8_192;
+const BATCH_ROWS: usize = 2_048;
 
 #[derive(Debug)]
 pub(super) struct Table {
