@@ -40,7 +40,7 @@ async fn a_commit_follows_its_files() {
 async fn a_file_of_several_pieces_is_stored_whole() {
     let folder = tempfile::tempdir().unwrap();
     let store = DurableLocal::open(folder.path()).unwrap();
-    let (schema, rows) = shaped(100, 500, &[(Shape::Wild, 0)]);
+    let (schema, rows) = shaped(300, 500, &[(Shape::WideNoise, 0)]);
     let table = tables(Arc::new(store)).create_table(&schema).await.unwrap();
     let written = table.writer().write([Ok(rows)].into_iter(), about(Uuid::new_v4(), 1, 1)).await;
     let file = written.unwrap().unwrap();
