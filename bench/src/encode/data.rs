@@ -60,7 +60,7 @@ pub(super) fn peers(blocks: &Path) -> Result<Rows, Failure> {
     };
     let typed = batches.iter().map(|batch| typed(&schema, batch)).collect::<Result<Vec<_>, _>>()?;
     let files = vec![sorted(&schema, &concat_batches(&schema.arrow(), &typed)?)?];
-    Ok(Rows { name: "merged".to_owned(), schema, files, level: Level::Day })
+    Ok(Rows { name: "merged".to_owned(), schema, files, level: Level::Hour })
 }
 
 /// As the harness's conversion for the import has it.
@@ -250,7 +250,7 @@ fn trace(name: &str, text: &str, doubles: bool) -> Result<Option<Rows>, Failure>
     let batch = RecordBatch::try_new(schema.arrow(), columns)?;
     let files = vec![sorted(&schema, &batch)?];
     let name = format!("{name}{}", if doubles { ", doubles" } else { "" });
-    Ok(Some(Rows { name, schema, files, level: Level::Day }))
+    Ok(Some(Rows { name, schema, files, level: Level::Hour }))
 }
 
 /// Without its unit.

@@ -68,7 +68,7 @@ pub(crate) fn run(options: &EncodeOptions) -> Result<Report, Failure> {
         for size in &options.sizes {
             harness.generate(size)?;
             let merged = data::peers(&harness.blocks(size))?;
-            for rows in [merged.flush(15)?, merged.flushes(10)?, merged.hour(), merged] {
+            for rows in [merged.flush(15)?, merged.flushes(10)?, merged] {
                 let all = measure(options, &rows.named(size))?;
                 tables.push(by_column(&all));
                 figures.extend(all);
@@ -203,11 +203,6 @@ impl Rows {
     fn flushes(&self, minutes: usize) -> Result<Self, Failure> {
         let name = format!("flushes of {minutes} minutes");
         self.cut(name, |_, seconds| seconds / (60 * minutes))
-    }
-
-    /// The rows as files of hours have them.
-    fn hour(&self) -> Self {
-        Self { name: format!("{}, hour", self.name), level: Level::Hour, ..self.clone() }
     }
 
     /// Rows by the file that `which` puts them in, given how many rows of its series came before

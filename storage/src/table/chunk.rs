@@ -2,9 +2,9 @@
 //! own, in tags.rs.
 //!
 //! What suits is found out by trying: a few stretches spread over the rows are encoded and
-//! compressed in each way, and the smallest wins. But for files of days, what suited a column is
-//! taken for its next row groups as well: trying is a third of the work. Every way is one that all
-//! readers know; docs/decisions/2026-11-24-encodings.md has the figures.
+//! compressed in each way, and the smallest wins. In files that a merge soon replaces, what suited
+//! a column is taken for its next row groups as well: trying is a third of the work. Every way is
+//! one that all readers know; docs/decisions/2026-11-24-encodings.md has the figures.
 
 use super::bounds::{Bounds, Kept};
 use super::encodings::{Choice, Dictionary, Kind, Values, plain};
@@ -40,19 +40,13 @@ const SAMPLE_DISTINCT: usize = 4_096;
 pub(super) enum Effort {
     /// For files of a flush: a merge soon replaces them.
     Little,
-    /// For files of hours and new ones of rollups: merges replace those that are small.
-    Some,
-    /// For files of days.
+    /// For files that may stay: merged ones, and those of rollups.
     Much,
 }
 
 impl Effort {
     pub(super) fn of(level: Level) -> Self {
-        match level {
-            Level::Flush => Self::Little,
-            Level::Hour => Self::Some,
-            Level::Day => Self::Much,
-        }
+        if level == Level::Flush { Self::Little } else { Self::Much }
     }
 }
 
@@ -81,7 +75,6 @@ impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
         let (packed, bytes, quiet_rows, sharing) = match effort {
             Effort::Little => (1, 3, PAGE_ROWS, 64),
-            Effort::Some => (3, 6, 4 * PAGE_ROWS, 8),
             Effort::Much => (3, 6, 4 * PAGE_ROWS, 1),
         };
         let compressor = Zstd::new(packed, bytes)?;
@@ -159,24 +152,18 @@ impl ChunkEncoder {
             && let Some(choice) = chosen.kind.choice(raw)
         {
             chosen.groups += 1;
-            let quiet = self.quiet_rows > PAGE_ROWS && self.is_quiet(&choice, values)?;
-            return Ok((choice, quiet));
+            return Ok((choice, false));
         }
         let (choice, quiet) = self.choose(values)?;
         self.chosen.insert(number, Chosen { kind: choice.kind(), groups: 1 });
         Ok((choice, quiet))
     }
 
-    fn is_quiet(&mut self, choice: &Choice, values: &Values) -> Result<bool, ParquetError> {
-        let sample = sample(&values.raw);
-        Ok(self.trial(choice, &sample, values.wide)? * QUIET < looked_at(&sample))
-    }
-
     /// The encoding that makes least of a sample, and whether it leaves very little.
     fn choose(&mut self, values: &Values) -> Result<(Choice, bool), ParquetError> {
         let raw = values.raw.as_slice();
         let sample = sample(raw);
-        let looked_at = looked_at(&sample);
+        let looked_at: usize = sample.iter().map(|stretch| stretch.len()).sum();
         let mut choices = vec![if values.real { Choice::Split } else { Choice::Delta }];
         let dictionary = few(&sample).then(|| Dictionary::of(raw)).flatten().map(Arc::new);
         let mut shared = 0;
@@ -224,10 +211,6 @@ fn sample(raw: &[i64]) -> Vec<&[i64]> {
     }
     let apart = (raw.len() - length) / (STRETCHES - 1);
     (0..STRETCHES).map(|index| &raw[index * apart..][..length]).collect()
-}
-
-fn looked_at(sample: &[&[i64]]) -> usize {
-    sample.iter().map(|stretch| stretch.len()).sum()
 }
 
 /// Whether so few values in a sample differ that a dictionary can be of use.

@@ -42,12 +42,9 @@ pub(crate) struct FileAbout {
 }
 
 impl FileAbout {
+    /// Rows of rollups have no position in a log, though no merge has been over them.
     pub(super) fn effort(&self) -> Effort {
-        match Effort::of(self.level) {
-            // Rows of rollups have no position in a log, though no merge has been over them.
-            Effort::Little if self.positions.is_none() => Effort::Some,
-            effort => effort,
-        }
+        if self.positions.is_some() { Effort::of(self.level) } else { Effort::Much }
     }
 }
 

@@ -37,7 +37,7 @@ fn encoded_with(
 }
 
 fn efforts() -> impl Strategy<Value = Effort> {
-    prop_oneof![Just(Effort::Little), Just(Effort::Some), Just(Effort::Much)]
+    prop_oneof![Just(Effort::Little), Just(Effort::Much)]
 }
 
 /// Reads a file with the table's types as hint.
@@ -230,7 +230,7 @@ fn row_groups_are_cut_where_batches_are_not() {
     }
 }
 
-/// Row groups of files that a merge replaces share what suited the first, while it does.
+/// Row groups of a flush share what suited the first, while it does.
 #[test]
 fn what_suited_the_rows_before_need_not_suit_the_next() {
     let made =
@@ -239,7 +239,7 @@ fn what_suited_the_rows_before_need_not_suit_the_next() {
     for (first, (schema, before)) in SHAPES.iter().zip(&befores) {
         for (next, (_, after)) in SHAPES.iter().zip(&afters) {
             let halves = [before.slice(0, 131_072), after.slice(131_072, 8_928)];
-            for effort in [Effort::Little, Effort::Some, Effort::Much] {
+            for effort in [Effort::Little, Effort::Much] {
                 check_halves(schema, &halves, effort, (*first, *next));
             }
         }
@@ -264,34 +264,11 @@ fn check_halves(
             assert!(encodings(1).contains(&Encoding::DELTA_BINARY_PACKED), "a large dictionary");
         }
         (Shape::Counter, Shape::FewNoisy) => {
-            let shared = effort != Effort::Much;
+            let shared = effort == Effort::Little;
             assert_eq!(encodings(0) == encodings(1), shared, "what was chosen for the first");
         }
         _ => {}
     }
-}
-
-/// A row group's own values say how large its pages are, whichever row group chose the encoding.
-#[test]
-fn pages_of_an_hour_are_small_where_values_are_busy() {
-    let (schema, quiet) = shaped(560, 500, &[(Shape::State, 0)]);
-    let value = |row: usize| match row {
-        0..131_072 => (row / 900 % 3) as i64,
-        _ => (row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as i64 % 6,
-    };
-    let mut columns = quiet.columns().to_vec();
-    let place = schema.arrow().index_of("f3_int64").unwrap();
-    columns[place] = Arc::new(Int64Array::from_iter_values((0..quiet.num_rows()).map(value)));
-    let all = RecordBatch::try_new(schema.arrow(), columns).unwrap();
-    let (bytes, _) = encoded_with(&schema, vec![all.clone()], Effort::Some);
-    assert_eq!(plain(&decoded(&bytes, &schema.arrow())), plain(&all));
-    let metadata = indexed(&bytes);
-    let chosen =
-        |group| chunk(metadata.row_group(group), "f3_int64").encodings().collect::<Vec<_>>();
-    assert_eq!(chosen(0), chosen(1));
-    let pages =
-        |group: usize| metadata.offset_index().unwrap()[group][place].page_locations().len();
-    assert_eq!((pages(0), pages(1)), (4, 16));
 }
 
 /// Whole-byte indices: one byte up to 256 values, then two.
