@@ -118,8 +118,8 @@ impl Bodies {
     }
 }
 
-/// Buffers that decompressed bodies were in, for the next ones: the first use of fresh memory takes
-/// about as long as what is done with it.
+/// Buffers that decompressed bodies were in, for the next ones: fresh memory costs a page fault for
+/// each 4 KiB.
 #[derive(Debug, Default)]
 pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
 

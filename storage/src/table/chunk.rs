@@ -138,7 +138,8 @@ impl ChunkEncoder {
         chunk.close(&self.compressor, column, presence.rows, choice.encoding(), kept)
     }
 
-    /// What suits the values, and whether it leaves very little of them.
+    /// What suits the values, and whether it is known to leave very little of them: what was chosen
+    /// for other rows says nothing of that.
     fn choice(&mut self, number: usize, values: &Values) -> Result<(Choice, bool), ParquetError> {
         let raw = values.raw.as_slice();
         let Some(first) = raw.first() else { return Ok((Choice::Plain, true)) };
