@@ -184,3 +184,27 @@ pub(super) async fn work<T: Send + 'static>(
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a write ended early: {error}"))
     })?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_small_buffers_are_kept() {
+        let spare = Spare::default();
+        spare.with(|buffer| buffer.reserve_exact(SPARE_BYTES + 1));
+        assert_eq!(spare.with(|buffer| buffer.capacity()), 0, "a large one goes back");
+        lend_at_once(&spare, 2 * SPARE_BUFFERS);
+        assert_eq!(spare.0.lock().len(), SPARE_BUFFERS);
+        assert!(spare.with(|buffer| buffer.capacity()) > 0, "a small one is used again");
+    }
+
+    fn lend_at_once(spare: &Spare, buffers: usize) {
+        if buffers > 0 {
+            spare.with(|buffer| {
+                buffer.push(1);
+                lend_at_once(spare, buffers - 1);
+            });
+        }
+    }
+}

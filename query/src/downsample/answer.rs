@@ -113,8 +113,9 @@ impl<T: Lane> Fold<'_, T> {
         T::totals(self.each(column, T::Total::default(), |sum, value| *sum += value))
     }
 
+    /// In how many places a row has steps.
     fn step_counts(&self) -> Vec<u64> {
-        self.each(|table| &table.steps.count, 0, |sum, count| *sum += count)
+        self.each(|table| &table.steps.any, 0, |sum, any| *sum += u64::from(any))
     }
 
     /// The points of the smallest or largest time; of those the largest value. Absent values

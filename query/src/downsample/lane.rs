@@ -18,6 +18,9 @@ pub(super) trait Lane: Value + arrow::datatypes::ArrowNativeType {
     /// What rollups keep sums in.
     type Rolled: Lane;
 
+    /// Whether every value is a number, and totals are not rounded.
+    const IS_EXACT: bool;
+
     fn sum_of(parts: impl Iterator<Item = Self::Rolled>) -> Self::Sum;
     fn of_sum(sum: Self::Sum) -> Self::Total;
     fn of_increase(increase: Self::Wide) -> Self::Total;
@@ -52,6 +55,8 @@ macro_rules! integers {
         impl Lane for $type {
             type Total = i128;
             type Rolled = i64;
+
+            const IS_EXACT: bool = true;
 
             fn sum_of(parts: impl Iterator<Item = i64>) -> Self::Sum {
                 parts.map(Self::Sum::from).sum()
@@ -108,6 +113,8 @@ integers!(i16: f64::from, i32: f64::from, i64: |value| value as f64);
 impl Lane for f64 {
     type Total = f64;
     type Rolled = f64;
+
+    const IS_EXACT: bool = false;
 
     fn sum_of(parts: impl Iterator<Item = f64>) -> f64 {
         parts.sum()

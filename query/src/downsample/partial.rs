@@ -83,7 +83,8 @@ pub(super) struct Joint<T> {
 pub(super) struct Steps<T: Lane> {
     pub increase: Vec<T::Total>,
     pub delta: Vec<T::Total>,
-    pub count: Vec<u64>,
+    /// Whether a step ends in the row.
+    pub any: Vec<bool>,
     pub joints: Vec<Joint<T>>,
 }
 
@@ -112,7 +113,7 @@ impl<T: Lane> Table<T> {
             steps: Steps {
                 increase: Vec::new(),
                 delta: Vec::new(),
-                count: Vec::new(),
+                any: Vec::new(),
                 joints: Vec::new(),
             },
             kept: Kept::default(),
@@ -147,7 +148,7 @@ impl<T: Lane> Table<T> {
                 self.last.extend(last.iter().map(point));
             }
             if self.needs.steps() {
-                self.add_steps(slice, times, (ends, base), series);
+                self.add_steps(slice, times, (ends, base), (&first, &last), series);
             }
         }
     }
@@ -161,11 +162,13 @@ impl<T: Lane> Table<T> {
         }
     }
 
+    /// `rows` are the first and the last row of each bucket that has a value.
     fn add_steps(
         &mut self,
         slice: Slice<'_, T>,
         times: &[i64],
         (ends, base): (&[u32], u32),
+        rows: (&[u32], &[u32]),
         series: u32,
     ) {
         if self.needs.increase {
@@ -173,45 +176,90 @@ impl<T: Lane> Table<T> {
             increase(slice.values, slice.validity, ends, None, &mut grown);
             self.steps.increase.extend(grown.into_iter().map(T::of_increase));
         }
+        let joint = |bucket: usize, row: usize| {
+            let (time, value) = (times[row], slice.values[row]);
+            Joint {
+                series,
+                first_time: time,
+                first: value,
+                row: base + bucket as u32,
+                last_time: time,
+                last: value,
+                rolled: None,
+            }
+        };
+        let seen = if T::IS_EXACT {
+            self.add_ends(slice, times, rows, joint)
+        } else {
+            self.add_each(slice, times, ends, joint)
+        };
+        self.steps.joints.extend(seen);
+    }
+
+    /// Exact steps are together what lies between their ends.
+    fn add_ends(
+        &mut self,
+        slice: Slice<'_, T>,
+        times: &[i64],
+        (first, last): (&[u32], &[u32]),
+        joint: impl Fn(usize, usize) -> Joint<T>,
+    ) -> Option<Joint<T>> {
+        let mut seen: Option<Joint<T>> = None;
+        for (bucket, (first, last)) in first.iter().zip(last).enumerate() {
+            let (mut any, mut delta) = (false, T::Total::default());
+            if *first != NO_ROW {
+                let (first, last) = (*first as usize, *last as usize);
+                any = seen.is_some() || first < last;
+                let seen = seen.get_or_insert_with(|| joint(bucket, first));
+                delta = slice.values[last].difference(seen.last);
+                (seen.last_time, seen.last) = (times[last], slice.values[last]);
+            }
+            self.add_bucket(any, delta);
+        }
+        seen
+    }
+
+    fn add_each(
+        &mut self,
+        slice: Slice<'_, T>,
+        times: &[i64],
+        ends: &[u32],
+        joint: impl Fn(usize, usize) -> Joint<T>,
+    ) -> Option<Joint<T>> {
         let mut seen: Option<Joint<T>> = None;
         let mut start = 0;
         for (bucket, end) in ends.iter().enumerate() {
-            let (mut steps, mut delta) = (0, T::Total::default());
-            for row in start..*end {
-                let Some(value) = slice.get(row as usize).filter(|value| value.is_number()) else {
+            let (mut any, mut delta) = (false, T::Total::default());
+            for row in start as usize..*end as usize {
+                let Some(value) = slice.get(row).filter(|value| value.is_number()) else {
                     continue;
                 };
-                let time = times[row as usize];
-                match &mut seen {
-                    None => {
-                        let row = base + bucket as u32;
-                        let (first_time, last_time) = (time, time);
-                        let (first, last) = (value, value);
-                        let rolled = None;
-                        seen =
-                            Some(Joint { series, first_time, first, row, last_time, last, rolled });
-                    }
-                    Some(joint) => {
-                        steps += 1;
-                        delta += value.difference(joint.last);
-                        (joint.last_time, joint.last) = (time, value);
-                    }
-                }
+                let Some(seen) = &mut seen else {
+                    seen = Some(joint(bucket, row));
+                    continue;
+                };
+                any = true;
+                delta += value.difference(seen.last);
+                (seen.last_time, seen.last) = (times[row], value);
             }
-            self.steps.count.push(steps);
-            if self.needs.delta {
-                self.steps.delta.push(delta);
-            }
+            self.add_bucket(any, delta);
             start = *end;
         }
-        self.steps.joints.extend(seen);
+        seen
+    }
+
+    fn add_bucket(&mut self, any: bool, delta: T::Total) {
+        self.steps.any.push(any);
+        if self.needs.delta {
+            self.steps.delta.push(delta);
+        }
     }
 
     /// Adds the step from the stretch before to the row of a later stretch's first value.
     pub(super) fn join(&mut self, earlier: &Joint<T>, later: &Joint<T>) {
         let row = later.row as usize;
         let has_step = later.rolled.is_some() && later.rolled == earlier.rolled;
-        self.steps.count[row] += 1;
+        self.steps.any[row] = true;
         if self.needs.increase && !has_step {
             self.steps.increase[row] += later.first.growth(earlier.last);
         }
@@ -234,7 +282,7 @@ impl<T: Lane> Table<T> {
             + points * size_of::<Point<T>>()
             + (steps.increase.capacity() + steps.delta.capacity()) * size_of::<T::Total>()
             + self.kept.bytes()
-            + steps.count.capacity() * size_of::<u64>()
+            + steps.any.capacity()
             + steps.joints.capacity() * size_of::<Joint<T>>()
     }
 }

@@ -43,16 +43,14 @@ impl RolledPlan {
     pub(super) fn of(question: &Question, tier: &TierSnapshot) -> Option<Self> {
         let schema = &tier.table.schema;
         let named = |name: &str| schema.column_names().position(|own| own == name);
-        let inputs = question.inputs().into_iter();
-        Some(Self {
-            width: tier.tier.width,
-            rows: named("rows")?,
-            first_time: named("first_time")?,
-            last_time: named("last_time")?,
-            inputs: inputs
-                .map(|input| rolled_input(question, schema, input))
-                .collect::<Option<_>>()?,
-        })
+        let (rows, first_time, last_time) =
+            (named("rows")?, named("first_time")?, named("last_time")?);
+        let inputs = question.inputs().into_iter().map(|input| match input {
+            Input::Time => Some(RolledInput::times(rows, first_time, last_time)),
+            Input::Field(number) => rolled_field(question, schema, number),
+        });
+        let inputs = inputs.collect::<Option<_>>()?;
+        Some(Self { width: tier.tier.width, rows, first_time, last_time, inputs })
     }
 
     /// The tier's columns that are read, by number.
@@ -87,8 +85,23 @@ impl RolledPlan {
     }
 }
 
-fn rolled_input(question: &Question, tier: &TableSchema, input: Input) -> Option<RolledInput> {
-    let Input::Field(number) = input else { return None };
+impl RolledInput {
+    /// Every row has a time.
+    fn times(rows: usize, first_time: usize, last_time: usize) -> Self {
+        Self {
+            count: rows,
+            min: first_time,
+            max: last_time,
+            first: first_time,
+            last: last_time,
+            sum: None,
+            increase: None,
+        }
+    }
+}
+
+fn rolled_field(question: &Question, tier: &TableSchema, number: usize) -> Option<RolledInput> {
+    let input = Input::Field(number);
     let raw = &question.table.schema;
     let field = &raw.fields[number - raw.first_field()];
     let columns = FieldColumns::of(tier, field);
@@ -208,8 +221,7 @@ fn add_column<T: Lane>(
                 })
             });
             let joints: Vec<_> = joints.collect();
-            let count = rows.iter().map(|row| u64::from(count_of(*row)) - 1).sum();
-            table.steps.count.push(count);
+            table.steps.any.push(rows.iter().any(|row| count_of(*row) > 1));
             if needs.increase {
                 let grown = total::<T>(increases.as_ref(), &rows, &mut lacking);
                 table.steps.increase.push(T::of_sum(grown));

@@ -58,7 +58,8 @@ const BUCKETS: [&str; 6] = [
 const KEYS: [&str; 5] = ["node", "node, gpu", "node, gpu, model", "model", "gpu, model"];
 const FILTERS: [&str; 4] = ["true", "node = 'n0'", "model IS NOT NULL", "util >= 3"];
 const ASKS: &str = "count(*), count(util), min(util), max(power), sum(power), avg(util), \
-                    sum(util), min(temp), sum(temp), avg(temp), max(energy), count(energy)";
+                    sum(util), min(temp), sum(temp), avg(temp), max(energy), count(energy), \
+                    min(time), max(time), count(time)";
 /// Where a group is of several series, rollups do not tell these.
 const ENDS: &str = ", first(util, time), last(power, time)";
 /// Nor these where a filter leaves parts of series.
@@ -300,6 +301,24 @@ async fn buckets_are_checked_at_times_that_rollups_alone_have() {
     assert!(rows.len() <= 1, "one hour of two days: {rows:?}");
     let all = ask(&with, "SELECT node, count(*) FROM gpu GROUP BY node").await.unwrap();
     assert!(!all.is_empty(), "rollups still answer");
+    storage.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reach_of_a_table_is_known_without_its_rows() {
+    let dir = TempDir::new().unwrap();
+    let (storage, engines) = open(dir.path()).await;
+    append(&storage, 1, &steady("0", 7, |_| None)).await;
+    append(&storage, 2, &steady("1", 86_400, |_| Some(4))).await;
+    storage.compact(|_, _| ()).await.unwrap();
+    for sql in [
+        "SELECT min(time), max(time) FROM gpu",
+        "SELECT node, gpu, max(time), count(time) FROM gpu GROUP BY node, gpu",
+    ] {
+        let plan = ask(&engines[0], &format!("EXPLAIN {sql}")).await.unwrap().concat().concat();
+        assert!(plan.contains("rollup=_1h"), "{plan}");
+        both(&engines, sql).await;
+    }
     storage.close().await.unwrap();
 }
 
