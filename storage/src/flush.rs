@@ -20,7 +20,7 @@ use crate::model::{Position, TableSchema};
 use crate::open_tables::OpenTables;
 use crate::snapshot::{FileKind, Level, TimeRange};
 use crate::state::{Sealed, State, Stored};
-use crate::table::{FileAbout, FileWriter, Table, Tables, WrittenFile};
+use crate::table::{Effort, FileAbout, FileWriter, Table, Tables, WrittenFile};
 use chrono::{Days, NaiveDate};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -220,6 +220,7 @@ impl Flusher {
             positions: job.generation.positions(),
             level: Level::Flush,
             version: None,
+            effort: Effort::Little,
         };
         let passing = Arc::new(Mutex::new(Passing::new(&job.schema)));
         let seen = passing.clone();

@@ -7,7 +7,7 @@ use super::{Audit, FindingKind, Opened};
 use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::{ErrorKind, StorageError};
 use crate::maintenance::{over, reach};
-use crate::merge::{Batches, Merge, Wanted, within};
+use crate::merge::{Batches, Merge, Wanted};
 use crate::model::{TableSchema, Timestamp};
 use crate::rollup::{Combine, Compared, Reduce, Tier, compare};
 use crate::snapshot::{DataFile, TableSnapshot, TierSnapshot, TimeRange};
@@ -173,5 +173,5 @@ async fn rows(table: &TableSnapshot, slice: TimeRange) -> Result<Batches, Storag
     let files: Vec<_> = table.files.iter().filter(meets).cloned().collect();
     let (store, schema) = (&table.store, &table.schema);
     let merge = Merge::of_files(store, schema, &files, Wanted::New, Vec::new(), &[slice]).await?;
-    Ok(within(Box::new(merge), vec![slice], true))
+    Ok(Box::new(merge))
 }

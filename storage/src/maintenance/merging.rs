@@ -1,16 +1,15 @@
 //! Merges chosen files of a table and puts the result in their place.
 
-use super::Maintenance;
 use super::options::MergeLimits;
 use super::plan::{Choice, Due, next_merge};
-use crate::buffer::MICROSECONDS_PER_DAY;
+use super::{Maintenance, day_end};
 use crate::error::StorageError;
 use crate::machine::{new_id, uptime};
 use crate::merge::{Merge, Wanted};
 use crate::model::Timestamp;
 use crate::rules::{late_stays, merged_version, merged_writer};
 use crate::snapshot::{DataFile, FileKind, TimeRange};
-use crate::table::{FileAbout, FileWriter, WrittenFile, row_bytes};
+use crate::table::{Effort, FileAbout, FileWriter, WrittenFile, row_bytes};
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 use parking_lot::Mutex;
@@ -119,8 +118,7 @@ impl Days {
         if arrivals.version != version {
             *arrivals = Arrivals { version, last: instant, ..*arrivals };
         }
-        let start = date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
-        if start + MICROSECONDS_PER_DAY > now {
+        if day_end(date) > now {
             arrivals.first = instant;
             return Due::Hours(now);
         }
@@ -159,6 +157,7 @@ async fn write(
         positions: None,
         level: choice.level,
         version: Some(merged_version(inputs)),
+        effort: Effort::Much,
     };
     let mut groups = vec![(Wanted::New, about)];
     if !stays.is_empty() {

@@ -17,6 +17,7 @@ pub use merging::Merged;
 pub use options::{MaintenanceOptions, Retention};
 pub(crate) use rolling::{over, reach};
 
+use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
 use crate::machine::{self, now, uptime};
@@ -25,6 +26,7 @@ use crate::model::Timestamp;
 use crate::open_tables::OpenTables;
 use crate::state::{State, Stored};
 use crate::table::{Table, Tables};
+use chrono::{NaiveDate, NaiveTime};
 use merging::Days;
 use object_store::path::Path;
 use parking_lot::Mutex;
@@ -39,6 +41,12 @@ const ORPHANS_EVERY: Duration = Duration::from_hours(6);
 
 /// The longest that a table whose maintenance fails is left alone.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// When the next day begins.
+fn day_end(date: NaiveDate) -> Timestamp {
+    let start = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+    start.saturating_add(MICROSECONDS_PER_DAY)
+}
 
 /// A table whose maintenance failed: what reads and writes much is not tried at each turn.
 #[derive(Clone, Copy, Debug)]

@@ -10,18 +10,18 @@
 //! docs/decisions/2026-11-24-merges-and-rollups.md says why that is right, and
 //! docs/formats/rollup.md what lies in a tier's table.
 
-use super::Maintenance;
+use super::{Maintenance, day_end};
 use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
 use crate::machine::{blocking, uptime};
 use crate::maintenance::merging::Stretch;
-use crate::merge::{Batches, Merge, Wanted, batches_of, within};
+use crate::merge::{Batches, Merge, Wanted, batches_of, outside};
 use crate::model::{TableSchema, Timestamp};
 use crate::rollup::{Combine, Reduce, TIERS, Tier, as_begun, tier_schema};
 use crate::rules::{FOREIGN, dirty, merged, whole_buckets};
 use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::state::{Reach, Rolled, Stored};
-use crate::table::{FileAbout, FileWriter, Mark, Table, WrittenFile};
+use crate::table::{Effort, FileAbout, FileWriter, Mark, Table, WrittenFile};
 use arrow::array::RecordBatch;
 use chrono::NaiveDate;
 use parking_lot::Mutex;
@@ -257,7 +257,7 @@ impl Maintenance {
         for file in old {
             let rows =
                 batches_of(to.store().clone(), file.clone(), to.schema().clone(), all.clone());
-            sources.push(within(rows.await?, run.buckets.clone(), false));
+            sources.push(outside(rows.await?, run.buckets.clone()));
         }
         sources.push(run.reduced(run.source_rows(from, date).await?, to.schema())?);
         let merge = Arc::new(Mutex::new(Merge::of(to.schema(), sources)));
@@ -270,6 +270,7 @@ impl Maintenance {
             positions: None,
             level: Level::Flush,
             version: None,
+            effort: effort(date, run.reach.until),
         };
         while let Some(file) = to.write(Stretch::of(&merge, rows_per_file), about).await? {
             written.push(file);
@@ -376,7 +377,7 @@ impl Run<'_> {
             Vec::new(),
             &self.buckets,
         );
-        Ok(within(Box::new(merge.await?), self.buckets.clone(), true))
+        Ok(Box::new(merge.await?))
     }
 
     /// The tier's rows of such rows.
@@ -396,6 +397,12 @@ impl Run<'_> {
             Mark { name: until_mark(id), value: self.reach.until },
         ]
     }
+}
+
+/// For files of a day whose rows have come to `until`: while the day goes on, a merge will take them
+/// together with those of its later buckets.
+fn effort(date: NaiveDate, until: Timestamp) -> Effort {
+    if day_end(date) <= until { Effort::Much } else { Effort::Little }
 }
 
 fn version_mark(source: &str) -> String {
@@ -428,4 +435,19 @@ pub(crate) async fn reach(tier: &mut Table, source: &str) -> Result<Option<Reach
 /// All files of a tier have this writer: no two of them have a key in common.
 fn writer_of_tiers(source: &str) -> Uuid {
     source.parse().unwrap_or(Uuid::max())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_day_that_is_over_may_stay() {
+        let date = NaiveDate::from_ymd_opt(1970, 1, 2).unwrap();
+        let end = 2 * MICROSECONDS_PER_DAY;
+        let of = [Timestamp::MIN, end - TIERS[0].width, end, end + TIERS[1].width];
+        let efforts = of.map(|until| effort(date, until));
+        assert_eq!(efforts, [Effort::Little, Effort::Little, Effort::Much, Effort::Much]);
+        assert_eq!(effort(NaiveDate::MAX, Timestamp::MAX), Effort::Much);
+    }
 }

@@ -9,6 +9,10 @@ use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Runs of so many values, which most are where files are of seconds, are copied without asking
+/// how many they are.
+const SHORT: usize = 8;
+
 /// A row of one of the batches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -81,11 +85,23 @@ fn gather_primitive<T: ArrowPrimitiveType>(
     rows: usize,
 ) -> PrimitiveArray<T> {
     let sources: Vec<&PrimitiveArray<T>> = columns.iter().map(|c| c.as_primitive()).collect();
-    let mut values: Vec<T::Native> = Vec::with_capacity(rows);
+    let mut values: Vec<T::Native> = Vec::with_capacity(rows + SHORT);
     stretches(columns, parts, |batch, row, rows| {
-        values.extend_from_slice(&sources[batch].values()[row..row + rows]);
+        append(&mut values, &sources[batch].values()[row..], rows);
     });
     PrimitiveArray::new(values.into(), gather_nulls(columns, parts, rows))
+}
+
+/// Appends the first `rows` of some values.
+fn append<T: Copy>(values: &mut Vec<T>, from: &[T], rows: usize) {
+    match from.first_chunk::<SHORT>() {
+        Some(more) if rows <= SHORT => {
+            let end = values.len() + rows;
+            values.extend_from_slice(more);
+            values.truncate(end);
+        }
+        _ => values.extend_from_slice(&from[..rows]),
+    }
 }
 
 /// Which rows are present, where any batch has rows that are not.

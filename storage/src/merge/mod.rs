@@ -54,8 +54,10 @@ pub(crate) struct Merge {
     /// Batches that rows taken so far lie in, and those that sources stand in.
     held: Vec<RecordBatch>,
     wanted: Wanted,
-    /// Where keys of late files alone stay late.
+    /// Where keys of late files alone stay late: disjoint, ascending.
     late_stays: Vec<TimeRange>,
+    /// Rows at other times are left out: disjoint, ascending.
+    times: Arc<[TimeRange]>,
     repeat: Option<Repeat>,
     failed: bool,
 }
@@ -70,9 +72,9 @@ pub(crate) struct Repeat {
 }
 
 impl Merge {
-    /// All rows of `files`, which are in the order of their writes: keys that late files alone
-    /// have are late at times in `late_stays`. Rows outside `times` may be left out. Reads happen on the runtime that this is called on;
-    /// the merge itself must run where it may block.
+    /// The rows of `files`, which are in the order of their writes, at times in `times`: keys that
+    /// late files alone have are late at times in `late_stays`. Reads happen on the runtime that
+    /// this is called on; the merge itself must run where it may block.
     pub(crate) async fn of_files(
         store: &Arc<dyn ObjectStore>,
         schema: &Arc<TableSchema>,
@@ -89,7 +91,7 @@ impl Merge {
                 batches_of(store.clone(), file.clone(), schema.clone(), times.clone()).await?;
             sources.push(Source::new(schema, batches, late));
         }
-        Ok(Self { wanted, late_stays, ..Self::over(schema, sources) })
+        Ok(Self { wanted, late_stays, times, ..Self::over(schema, sources) })
     }
 
     /// All rows of several sources, earlier writes first.
@@ -108,6 +110,7 @@ impl Merge {
             held: Vec::new(),
             wanted: Wanted::New,
             late_stays: Vec::new(),
+            times: [TimeRange::ALL].into(),
             repeat: None,
             failed: false,
         }
@@ -185,22 +188,14 @@ impl Merge {
         room: usize,
         parts: &mut Vec<Part>,
     ) -> usize {
-        let source = &mut self.sources[number];
-        let (place, mut rows) = source.run(before, room);
-        let first = source.time();
-        if source.is_late() {
-            // A run of one fate: all its times inside one stretch of the late, or all outside.
-            let stays = self.late_stays.iter().find(|range| range.last >= first);
-            let end = match stays {
-                Some(range) if range.first <= first => range.last.checked_add(1),
-                Some(range) => Some(range.first),
-                None => None,
-            };
-            if let Some(end) = end {
-                rows = source.run(Some(before.map_or(end, |before| before.min(end))), room).1;
-            }
-        }
-        let wanted = self.is_wanted(!self.sources[number].is_late(), first);
+        let source = &self.sources[number];
+        let (first, late) = (source.time(), source.is_late());
+        // A run of one fate: each of its times comes out, or none does.
+        let asked = next_edge(&self.times, first);
+        let stays = late.then(|| next_edge(&self.late_stays, first)).flatten();
+        let before = [before, asked, stays].into_iter().flatten().min();
+        let (place, rows) = source.run(before, room);
+        let wanted = self.is_wanted(!late, first);
         self.sources[number].advance(rows);
         if !wanted {
             return 0;
@@ -229,8 +224,8 @@ impl Merge {
 
     /// Whether a key comes out that a monotone file has, or late ones alone.
     fn is_wanted(&self, monotone: bool, time: Timestamp) -> bool {
-        let stays_late = !monotone && self.late_stays.iter().any(|range| range.contains(time));
-        stays_late == (self.wanted == Wanted::Late)
+        let stays_late = !monotone && holds(&self.late_stays, time);
+        stays_late == (self.wanted == Wanted::Late) && holds(&self.times, time)
     }
 
     /// Lets go of batches that no source stands in.
@@ -243,15 +238,27 @@ impl Merge {
     }
 }
 
-/// The rows whose times lie in the ranges, which ascend, or those whose times do not.
-pub(crate) fn within(rows: Batches, ranges: Vec<TimeRange>, inside: bool) -> Batches {
+/// The first of the ranges, which ascend, that does not end before a time.
+fn next_range(ranges: &[TimeRange], time: Timestamp) -> Option<&TimeRange> {
+    ranges.get(ranges.partition_point(|range| range.last < time))
+}
+
+fn holds(ranges: &[TimeRange], time: Timestamp) -> bool {
+    next_range(ranges, time).is_some_and(|range| range.first <= time)
+}
+
+/// The first time after this one that the ranges hold where they do not hold this one, or the
+/// other way round; `None` where there is none.
+fn next_edge(ranges: &[TimeRange], time: Timestamp) -> Option<Timestamp> {
+    let range = next_range(ranges, time)?;
+    if range.first <= time { range.last.checked_add(1) } else { Some(range.first) }
+}
+
+/// The rows whose times do not lie in the ranges, which ascend.
+pub(crate) fn outside(rows: Batches, ranges: Vec<TimeRange>) -> Batches {
     let wanted = move |batch: RecordBatch| {
         let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
-        let is_in = |time: &Timestamp| {
-            let next = ranges.partition_point(|range| range.last < *time);
-            ranges.get(next).is_some_and(|range| range.first <= *time)
-        };
-        let wanted: BooleanArray = times.iter().map(|time| Some(is_in(time) == inside)).collect();
+        let wanted: BooleanArray = times.iter().map(|time| Some(!holds(&ranges, *time))).collect();
         if wanted.true_count() == batch.num_rows() {
             return Ok(batch);
         }
@@ -277,6 +284,23 @@ impl Iterator for Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_change_their_fate_at_the_edges_of_ranges() {
+        let ranges = [(2, 4), (5, 5), (9, Timestamp::MAX)];
+        let ranges = ranges.map(|(first, last)| TimeRange { first, last });
+        for (time, inside, edge) in [
+            (-3, false, Some(2)),
+            (2, true, Some(5)),
+            (4, true, Some(5)),
+            (5, true, Some(6)),
+            (6, false, Some(9)),
+            (9, true, None),
+        ] {
+            assert_eq!((holds(&ranges, time), next_edge(&ranges, time)), (inside, edge), "{time}");
+        }
+        assert_eq!((holds(&ranges[..1], 7), next_edge(&ranges[..1], 7)), (false, None));
+    }
 
     #[test]
     fn a_merge_of_nothing_ends() {

@@ -37,10 +37,10 @@ const SAMPLE_DISTINCT: usize = 4_096;
 
 /// How much goes into a file's encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effort {
-    /// For files of a flush: a merge soon replaces them.
+pub(crate) enum Effort {
+    /// For files that a merge soon replaces.
     Little,
-    /// For files that may stay: merged ones, and those of rollups.
+    /// For files that may stay.
     Much,
 }
 
@@ -75,7 +75,7 @@ impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
         let (packed, bytes, quiet_rows, sharing) = match effort {
             Effort::Little => (1, 3, PAGE_ROWS, 64),
-            Effort::Much => (3, 6, 4 * PAGE_ROWS, 1),
+            Effort::Much => (3, 3, 4 * PAGE_ROWS, 1),
         };
         let compressor = Zstd::new(packed, bytes)?;
         let (chosen, values, page) = Default::default();

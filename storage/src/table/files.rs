@@ -39,13 +39,7 @@ pub(crate) struct FileAbout {
     pub(crate) level: Level,
     /// The version in which the last of the rows first came; `None` for rows that come now.
     pub(crate) version: Option<u64>,
-}
-
-impl FileAbout {
-    /// Rows of rollups have no position in a log, though no merge has been over them.
-    pub(super) fn effort(&self) -> Effort {
-        if self.positions.is_some() { Effort::of(self.level) } else { Effort::Much }
-    }
+    pub(crate) effort: Effort,
 }
 
 /// A file that lies in the store and awaits its commit.

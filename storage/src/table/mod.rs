@@ -32,6 +32,7 @@ mod tags;
 mod tests;
 mod writer;
 
+pub(crate) use chunk::Effort;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use delta::fuzzing;
 pub(crate) use files::{FileAbout, Listed, WrittenFile};
@@ -47,7 +48,6 @@ use crate::snapshot::Level;
 use crate::store::open_store;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use chunk::Effort;
 use delta::{DeltaLog, DeltaLogs};
 use log::{TableLog, TableLogs};
 use object_store::ObjectStore;

@@ -3,6 +3,7 @@
 //! A version is taken once, by whoever comes first; what has been taken never changes.
 
 use super::Tables;
+use super::chunk::Effort;
 use super::files::FileAbout;
 use super::log::{Change, Entry, LogState, Mark, TableLog, TableLogs};
 use super::writer::FileWriter;
@@ -95,6 +96,7 @@ impl Shared {
             positions: None,
             level: Level::Flush,
             version: Some(0),
+            effort: Effort::Little,
         };
         let writer = FileWriter { schema, store };
         let file = writer.write(std::iter::once(Ok(rows)), about).await.ok()??;

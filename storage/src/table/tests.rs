@@ -7,7 +7,7 @@ mod encoding;
 mod faulty;
 mod pages;
 
-use super::{FileAbout, Table, Tables};
+use super::{Effort, FileAbout, Table, Tables};
 use crate::model::{Field, FieldType, Position, TableSchema, Timestamp};
 use crate::snapshot::{FileKind, Level};
 use arrow::array::{
@@ -103,6 +103,7 @@ fn about(writer: Uuid, first: Position, last: Position) -> FileAbout {
         positions: Some((first, last)),
         level: Level::Flush,
         version: None,
+        effort: Effort::Little,
     }
 }
 

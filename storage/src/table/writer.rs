@@ -41,7 +41,7 @@ impl FileWriter {
         let encoding = blocking(move || {
             let mut failure = None;
             let rows = batches.map_while(|batch| batch.map_err(|e| failure = Some(e)).ok());
-            let encoded = encode(&schema, rows, about.effort());
+            let encoded = encode(&schema, rows, about.effort);
             failure.map_or(encoded, Err)
         });
         let Some((payload, contents)) = encoding.await? else { return Ok(None) };

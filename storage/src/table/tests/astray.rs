@@ -10,7 +10,7 @@ use crate::merge::{Merge, Wanted};
 use crate::rules::{late_stays, merged_version, merged_writer};
 use crate::snapshot::{DataFile, FileKind, Level, TimeRange};
 use crate::table::delta::DeltaLog;
-use crate::table::{FileAbout, Table, Tables, WrittenFile};
+use crate::table::{Effort, FileAbout, Table, Tables, WrittenFile};
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +78,7 @@ async fn merged(table: &Table, inputs: &[Arc<DataFile>]) -> Vec<WrittenFile> {
         positions: None,
         level: Level::Hour,
         version: Some(merged_version(inputs)),
+        effort: Effort::Much,
     };
     let rows = std::iter::from_fn(move || merge.next());
     writer.write(rows, about).await.unwrap().into_iter().collect()
