@@ -368,7 +368,7 @@ mod tests {
             found.value
         };
         let before = bytes(&allocator_samples(), "heap_allocated_bytes");
-        let held = vec![1_u8; 64 << 20];
+        let held = std::hint::black_box(vec![1_u8; 64 << 20]);
         let samples = allocator_samples();
         let allocated = bytes(&samples, "heap_allocated_bytes");
         assert!(allocated >= before + (held.len() / 2) as f64, "{before}, then {allocated}");

@@ -3,12 +3,12 @@
 //! A snapshot never changes. A row that was acknowledged before it was taken is in it exactly
 //! once: either in a file or in the buffer, because both are published in one step.
 
-use crate::buffer::{BufferSlice, TagValues};
+use crate::buffer::{BufferSlice, MICROSECONDS_PER_DAY, TagValues};
 use crate::error::StorageError;
 use crate::latest::{Latest, StoredLatest};
 use crate::model::{TableSchema, Timestamp};
 use crate::rollup::Tier;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveTime};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use std::collections::BTreeMap;
@@ -171,6 +171,12 @@ pub(crate) fn store_url() -> Url {
 
 impl TimeRange {
     pub const ALL: Self = Self { first: Timestamp::MIN, last: Timestamp::MAX };
+
+    /// The times of a UTC day.
+    pub(crate) fn of_day(date: NaiveDate) -> Self {
+        let first = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+        Self { first, last: first + MICROSECONDS_PER_DAY - 1 }
+    }
 
     pub fn contains(self, time: Timestamp) -> bool {
         self.first <= time && time <= self.last

@@ -113,8 +113,8 @@ impl<T: Lane> Fold<'_, T> {
         T::totals(self.each(column, T::Total::default(), |sum, value| *sum += value))
     }
 
-    /// In how many places a row has steps.
-    fn step_counts(&self) -> Vec<u64> {
+    /// Of each row, how many partial rows have steps.
+    fn places_with_steps(&self) -> Vec<u64> {
         self.each(|table| &table.steps.any, 0, |sum, any| *sum += u64::from(any))
     }
 
@@ -179,7 +179,7 @@ fn doubles(sums: Totals, counts: &[u64], show: impl Fn(f64, u64) -> f64) -> Arra
 
 /// Sums of steps, NULL without any.
 fn steps<T: Lane>(sums: Totals, fold: &Fold<'_, T>, plan: &InputPlan) -> Result<ArrayRef> {
-    let counts = fold.step_counts();
+    let counts = fold.places_with_steps();
     match (sums, plan.field_type) {
         (sums @ Totals::Doubles(_), _) => Ok(doubles(sums, &counts, |sum, _| sum)),
         (sums @ Totals::Integers(_), FieldType::Decimal { decimals, .. }) => {

@@ -139,17 +139,17 @@ impl<T: Lane> Table<T> {
                 self.kept.add(rows.filter_map(|row| slice.get(row as usize)));
             }
         }
-        if self.needs.ends || self.needs.steps() {
-            let (mut first, mut last) = (Vec::new(), Vec::new());
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        if self.needs.ends || self.needs.steps() && T::IS_EXACT {
             bounds(slice.validity, ends, &mut first, &mut last);
-            if self.needs.ends {
-                let point = |row: &u32| point(slice, times, *row);
-                self.first.extend(first.iter().map(point));
-                self.last.extend(last.iter().map(point));
-            }
-            if self.needs.steps() {
-                self.add_steps(slice, times, (ends, base), (&first, &last), series);
-            }
+        }
+        if self.needs.ends {
+            let point = |row: &u32| point(slice, times, *row);
+            self.first.extend(first.iter().map(point));
+            self.last.extend(last.iter().map(point));
+        }
+        if self.needs.steps() {
+            self.add_steps(slice, times, (ends, base), (&first, &last), series);
         }
     }
 
@@ -162,7 +162,8 @@ impl<T: Lane> Table<T> {
         }
     }
 
-    /// `rows` are the first and the last row of each bucket that has a value.
+    /// `rows` are the first and the last row with a value of each bucket, `NO_ROW` without one;
+    /// of no use where steps are not exact.
     fn add_steps(
         &mut self,
         slice: Slice<'_, T>,
@@ -214,7 +215,7 @@ impl<T: Lane> Table<T> {
                 delta = slice.values[last].difference(seen.last);
                 (seen.last_time, seen.last) = (times[last], slice.values[last]);
             }
-            self.add_bucket(any, delta);
+            self.push_steps(any, delta);
         }
         seen
     }
@@ -242,13 +243,13 @@ impl<T: Lane> Table<T> {
                 delta += value.difference(seen.last);
                 (seen.last_time, seen.last) = (times[row], value);
             }
-            self.add_bucket(any, delta);
+            self.push_steps(any, delta);
             start = *end;
         }
         seen
     }
 
-    fn add_bucket(&mut self, any: bool, delta: T::Total) {
+    fn push_steps(&mut self, any: bool, delta: T::Total) {
         self.steps.any.push(any);
         if self.needs.delta {
             self.steps.delta.push(delta);

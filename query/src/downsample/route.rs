@@ -72,13 +72,8 @@ fn has_tags(tier: &TierSnapshot, question: &Question) -> bool {
 /// Whether a tier keeps what is asked, wherever its columns are.
 fn is_kept(question: &Question) -> bool {
     question.asks.iter().all(|ask| match ask {
-        Ask::Rows
-        | Ask::Count(_)
-        | Ask::Min(_)
-        | Ask::Max(_)
-        | Ask::Exact(..)
-        | Ask::Sum(_)
-        | Ask::Mean(_) => true,
+        Ask::Rows | Ask::Count(_) | Ask::Min(_) | Ask::Max(_) => true,
+        Ask::Exact(input, _) | Ask::Sum(input) | Ask::Mean(input) => *input != Input::Time,
         // A tier has the times of a series' rows, not those of its values.
         Ask::First(input) | Ask::Last(input) => *input != Input::Time && is_one_series(question),
         // Without some of a series' runs its steps are others.

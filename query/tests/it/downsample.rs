@@ -72,7 +72,7 @@ const BUCKETS: [&str; 9] = [
     "to_timestamp(floor(extract(epoch from time)/60)*60)",
 ];
 
-const AGGREGATES: [&str; 27] = [
+const AGGREGATES: [&str; 29] = [
     "count(*)",
     "count(util)",
     "min(util)",
@@ -97,6 +97,8 @@ const AGGREGATES: [&str; 27] = [
     "increase(util)",
     "increase(power)",
     "delta(active)",
+    "increase(temp)",
+    "delta(temp)",
     "percentile_cont(0.99) WITHIN GROUP (ORDER BY power)",
     "percentile_cont(0.5) WITHIN GROUP (ORDER BY temp)",
     "percentile_cont(0.123) WITHIN GROUP (ORDER BY active)",
@@ -254,6 +256,24 @@ fn nan_is_the_largest_value() {
         })
     });
     outcome.unwrap();
+}
+
+#[test]
+fn steps_pass_over_nan() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let pair = Pair::new().await;
+        let temps = [f64::NAN, 1.0, f64::NAN, 4.0, -f64::NAN, 2.0, f64::NAN];
+        let row = |(time, temp)| Row { node: "n".into(), time, temp: Some(temp), ..Row::default() };
+        let rows = (0..).zip(temps).map(row).collect();
+        pair.show(&[FileRows::monotone(1, rows)]).await;
+        let steps = "increase(temp), delta(temp) FROM gpu";
+        let sql = format!("SELECT {steps}");
+        assert!(uses_operator(&pair.with, &sql).await);
+        assert_eq!(ask(&pair.with, &sql).await.unwrap(), [["5.0", "1.0"]], "4 to 2 is a reset");
+        let bucket = "date_bin(INTERVAL '2 seconds', time)";
+        pair.check(&format!("SELECT {bucket}, {steps} GROUP BY {bucket}")).await.unwrap();
+    });
 }
 
 fn extremes((node, mut temps): (String, Vec<f64>)) -> Vec<String> {

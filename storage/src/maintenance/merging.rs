@@ -1,8 +1,8 @@
 //! Merges chosen files of a table and puts the result in their place.
 
+use super::Maintenance;
 use super::options::MergeLimits;
 use super::plan::{Choice, Due, next_merge};
-use super::{Maintenance, day_end};
 use crate::error::StorageError;
 use crate::machine::{new_id, uptime};
 use crate::merge::{Merge, Wanted};
@@ -118,7 +118,7 @@ impl Days {
         if arrivals.version != version {
             *arrivals = Arrivals { version, last: instant, ..*arrivals };
         }
-        if day_end(date) > now {
+        if TimeRange::of_day(date).last >= now {
             arrivals.first = instant;
             return Due::Hours(now);
         }

@@ -17,7 +17,6 @@ pub use merging::Merged;
 pub use options::{MaintenanceOptions, Retention};
 pub(crate) use rolling::{over, reach};
 
-use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::StoredLatest;
 use crate::machine::{self, now, uptime};
@@ -26,7 +25,6 @@ use crate::model::Timestamp;
 use crate::open_tables::OpenTables;
 use crate::state::{State, Stored};
 use crate::table::{Table, Tables};
-use chrono::{NaiveDate, NaiveTime};
 use merging::Days;
 use object_store::path::Path;
 use parking_lot::Mutex;
@@ -41,12 +39,6 @@ const ORPHANS_EVERY: Duration = Duration::from_hours(6);
 
 /// The longest that a table whose maintenance fails is left alone.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-
-/// When the next day begins.
-fn day_end(date: NaiveDate) -> Timestamp {
-    let start = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
-    start.saturating_add(MICROSECONDS_PER_DAY)
-}
 
 /// A table whose maintenance failed: what reads and writes much is not tried at each turn.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +138,7 @@ impl Maintenance {
     /// Rollups first: days go only once these have them.
     async fn keep(&self, table: &Arc<str>, now: Timestamp) -> Result<(), StorageError> {
         if self.options.rollups && !self.is_tier(table) {
-            self.roll(table).await?;
+            self.roll(table, Some(now)).await?;
         }
         self.expire(table, now).await
     }
@@ -156,7 +148,7 @@ impl Maintenance {
         let _turn = self.turn.lock().await;
         for table in self.open.names() {
             if self.options.rollups && !self.is_tier(&table) {
-                self.roll(&table).await?;
+                self.roll(&table, None).await?;
             }
         }
         Ok(())

@@ -10,7 +10,7 @@
 //! docs/decisions/2026-11-24-merges-and-rollups.md says why that is right, and
 //! docs/formats/rollup.md what lies in a tier's table.
 
-use super::{Maintenance, day_end};
+use super::Maintenance;
 use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
 use crate::machine::{blocking, uptime};
@@ -72,8 +72,13 @@ struct Run<'a> {
 }
 
 impl Maintenance {
-    /// Brings a raw table's rollups as far as they can go.
-    pub(super) async fn roll(&self, table: &Arc<str>) -> Result<(), StorageError> {
+    /// Brings a raw table's rollups as far as they can go. With `now`, merges what is due of a tier
+    /// before the next is made: of all files of its buckets at once, which are few then.
+    pub(super) async fn roll(
+        &self,
+        table: &Arc<str>,
+        now: Option<Timestamp>,
+    ) -> Result<(), StorageError> {
         let Some(raw) = self.source(table).await? else { return Ok(()) };
         let schema = raw.schema.clone();
         let mut source = Some(raw);
@@ -81,7 +86,11 @@ impl Maintenance {
             let Some(from) = source.take() else { break };
             while self.advance(&schema, &from, tier).await? {}
             self.publish_tiers(table).await?;
-            let narrower = self.source(&tier.table(table).into()).await?;
+            let name = tier.table(table).into();
+            if let Some(now) = now {
+                self.merge_due(&name, now).await?;
+            }
+            let narrower = self.source(&name).await?;
             source = Some(narrower.unwrap_or(from));
         }
         Ok(())
@@ -399,10 +408,10 @@ impl Run<'_> {
     }
 }
 
-/// For files of a day whose rows have come to `until`: while the day goes on, a merge will take them
-/// together with those of its later buckets.
+/// For files of a day that is made up to `until`: while the day goes on, a merge takes them, as a
+/// rule, together with those of its later buckets.
 fn effort(date: NaiveDate, until: Timestamp) -> Effort {
-    if day_end(date) <= until { Effort::Much } else { Effort::Little }
+    if TimeRange::of_day(date).last < until { Effort::Much } else { Effort::Little }
 }
 
 fn version_mark(source: &str) -> String {

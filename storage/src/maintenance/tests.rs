@@ -37,6 +37,8 @@ enum Step {
     Append(Vec<Pace>),
     Flush,
     Roll,
+    /// What is due by itself, hours that are over included.
+    Maintain,
     Compact,
     Restart,
     Expire,
@@ -60,7 +62,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop::collection::vec(pace(), 1..4).prop_map(Step::Append),
         4 => Just(Step::Flush),
-        4 => Just(Step::Roll),
+        3 => Just(Step::Roll),
+        3 => Just(Step::Maintain),
         1 => Just(Step::Compact),
         1 => Just(Step::Restart),
         1 => Just(Step::Expire),
@@ -143,6 +146,9 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Append(paces) => append(&storage, sequence, &paces).await,
             Step::Flush => storage.flush().await.unwrap(),
             Step::Roll => storage.maintenance().roll_all().await.unwrap(),
+            Step::Maintain => {
+                storage.maintenance().maintain(&"gpu".into(), *START + DAY / 6).await.unwrap();
+            }
             Step::Compact => storage.compact(|_, _| ()).await.unwrap(),
             Step::Restart => {
                 storage.close().await.unwrap();

@@ -54,9 +54,9 @@ pub(crate) struct Merge {
     /// Batches that rows taken so far lie in, and those that sources stand in.
     held: Vec<RecordBatch>,
     wanted: Wanted,
-    /// Where keys of late files alone stay late: disjoint, ascending.
+    /// Where keys of late files alone stay late. Disjoint and ascending.
     late_stays: Vec<TimeRange>,
-    /// Rows at other times are left out: disjoint, ascending.
+    /// Rows at other times are left out. Disjoint and ascending.
     times: Arc<[TimeRange]>,
     repeat: Option<Repeat>,
     failed: bool,
@@ -73,8 +73,8 @@ pub(crate) struct Repeat {
 
 impl Merge {
     /// The rows of `files`, which are in the order of their writes, at times in `times`: keys that
-    /// late files alone have are late at times in `late_stays`. Reads happen on the runtime that
-    /// this is called on; the merge itself must run where it may block.
+    /// late files alone have are late at times in `late_stays`. Both are disjoint and ascend. Reads
+    /// happen on the runtime that this is called on; the merge itself must run where it may block.
     pub(crate) async fn of_files(
         store: &Arc<dyn ObjectStore>,
         schema: &Arc<TableSchema>,
@@ -247,8 +247,8 @@ fn holds(ranges: &[TimeRange], time: Timestamp) -> bool {
     next_range(ranges, time).is_some_and(|range| range.first <= time)
 }
 
-/// The first time after this one that the ranges hold where they do not hold this one, or the
-/// other way round; `None` where there is none.
+/// A time after this one before which the ranges hold every time from this one on, or none of them;
+/// `None` where that does not end.
 fn next_edge(ranges: &[TimeRange], time: Timestamp) -> Option<Timestamp> {
     let range = next_range(ranges, time)?;
     if range.first <= time { range.last.checked_add(1) } else { Some(range.first) }
@@ -284,9 +284,77 @@ impl Iterator for Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Field;
+    use arrow::array::{DictionaryArray, Int32Array, TimestampMicrosecondArray};
+    use arrow::datatypes::Int32Type;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Values by node and time.
+    type Rows = BTreeMap<(String, Timestamp), i32>;
+
+    fn table() -> Arc<TableSchema> {
+        let value = Field { name: "v".into(), field_type: "int32".parse().unwrap() };
+        Arc::new(TableSchema {
+            table: "t".into(),
+            identity: vec!["node".into()],
+            attributes: Vec::new(),
+            fields: vec![value],
+        })
+    }
+
+    /// In batches of so many rows.
+    fn source(rows: &Rows, batch_rows: usize) -> Batches {
+        let batch = |rows: &[(&(String, Timestamp), &i32)]| {
+            let times = rows.iter().map(|((_, time), _)| *time);
+            let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");
+            let nodes: DictionaryArray<Int32Type> =
+                rows.iter().map(|((node, _), _)| node.as_str()).collect();
+            let values = Int32Array::from_iter_values(rows.iter().map(|(_, value)| **value));
+            let columns = vec![Arc::new(times) as _, Arc::new(nodes) as _, Arc::new(values) as _];
+            Ok(RecordBatch::try_new(table().arrow(), columns).unwrap())
+        };
+        let rows: Vec<_> = rows.iter().collect();
+        Box::new(rows.chunks(batch_rows).map(batch).collect::<Vec<_>>().into_iter())
+    }
+
+    fn rows_of(merge: Merge) -> Vec<((String, Timestamp), i32)> {
+        let rows = |batch: RecordBatch| {
+            let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().clone();
+            let nodes = crate::table::Tag::of(batch.column(1));
+            let values = batch.column(2).as_primitive::<Int32Type>();
+            let row = |at: usize| ((nodes.value(at).to_owned(), times.value(at)), values.value(at));
+            (0..batch.num_rows()).map(row).collect::<Vec<_>>()
+        };
+        merge.flat_map(|batch| rows(batch.unwrap())).collect()
+    }
+
+    fn some_rows() -> impl Strategy<Value = Rows> {
+        let key = ("[ab]", 0..60_i64);
+        prop::collection::btree_map(key, any::<i32>(), 0..60)
+    }
+
+    proptest! {
+        /// The last write of each key comes out, at the times that were asked for.
+        #[test]
+        fn other_times_are_left_out(
+            writes in prop::collection::vec((some_rows(), 1..40_usize), 1..4),
+            edges in prop::collection::btree_set(-2..62_i64, 0..7),
+        ) {
+            let edges: Vec<_> = edges.into_iter().collect();
+            let range = |pair: &[i64]| TimeRange { first: pair[0], last: pair[1] - 1 };
+            let times: Arc<[TimeRange]> = edges.chunks_exact(2).map(range).collect();
+            let sources = writes.iter().map(|(rows, batch)| source(rows, *batch)).collect();
+            let merge = Merge { times: times.clone(), ..Merge::of(&table(), sources) };
+            let mut wanted = Rows::new();
+            writes.into_iter().for_each(|(rows, _)| wanted.extend(rows));
+            wanted.retain(|(_, time), _| times.iter().any(|range| range.contains(*time)));
+            prop_assert_eq!(rows_of(merge), wanted.into_iter().collect::<Vec<_>>());
+        }
+    }
 
     #[test]
-    fn times_change_their_fate_at_the_edges_of_ranges() {
+    fn times_are_alike_up_to_an_edge() {
         let ranges = [(2, 4), (5, 5), (9, Timestamp::MAX)];
         let ranges = ranges.map(|(first, last)| TimeRange { first, last });
         for (time, inside, edge) in [

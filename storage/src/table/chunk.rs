@@ -11,7 +11,6 @@ use super::encodings::{Choice, Dictionary, Kind, Values, plain};
 use super::pages::{Chunk, Presence, Zstd};
 use super::parquet::PAGE_ROWS;
 use super::tags;
-use crate::snapshot::Level;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
@@ -38,16 +37,10 @@ const SAMPLE_DISTINCT: usize = 4_096;
 /// How much goes into a file's encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// For files that a merge soon replaces.
+    /// For files that a merge soon replaces, as a rule.
     Little,
     /// For files that may stay.
     Much,
-}
-
-impl Effort {
-    pub(super) fn of(level: Level) -> Self {
-        if level == Level::Flush { Self::Little } else { Self::Much }
-    }
 }
 
 /// Turns columns of row groups into column chunks.
@@ -73,11 +66,11 @@ struct Chosen {
 
 impl ChunkEncoder {
     pub(super) fn new(effort: Effort) -> Result<Self, ParquetError> {
-        let (packed, bytes, quiet_rows, sharing) = match effort {
-            Effort::Little => (1, 3, PAGE_ROWS, 64),
-            Effort::Much => (3, 3, 4 * PAGE_ROWS, 1),
+        let (packed, quiet_rows, sharing) = match effort {
+            Effort::Little => (1, PAGE_ROWS, 64),
+            Effort::Much => (3, 4 * PAGE_ROWS, 1),
         };
-        let compressor = Zstd::new(packed, bytes)?;
+        let compressor = Zstd::new(packed)?;
         let (chosen, values, page) = Default::default();
         Ok(Self { compressor, quiet_rows, sharing, chosen, values, page })
     }

@@ -1,12 +1,11 @@
 //! Data files and what the log says about them.
 
 use super::chunk::Effort;
-use crate::buffer::MICROSECONDS_PER_DAY;
 use crate::error::StorageError;
 use crate::machine::new_id;
 use crate::model::{Position, Timestamp};
 use crate::snapshot::{DataFile, FileKind, FileOrder, Level, TimeRange};
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
+use chrono::{DateTime, NaiveDate, SecondsFormat};
 use object_store::path::Path;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -261,7 +260,7 @@ pub(super) fn data_file(
     let version = tag(VERSION).map_or(Ok(0), str::parse).map_err(|_| broken(VERSION))?;
     let time = |side: &str| statistics[side]["time"].as_str().and_then(text_time);
     let is_ours = tag(KIND).is_some();
-    let day = day(date);
+    let day = TimeRange::of_day(date);
     let last = time("maxValues").map(|last| if is_ours { last } else { within_millisecond(last) });
     let first = time("minValues").unwrap_or(last.unwrap_or(day.first).min(day.first));
     let last = last.unwrap_or(day.last.max(first));
@@ -282,12 +281,6 @@ pub(super) fn data_file(
         level,
         date,
     })
-}
-
-/// The times of a UTC day.
-fn day(date: NaiveDate) -> TimeRange {
-    let first = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
-    TimeRange { first, last: first + MICROSECONDS_PER_DAY - 1 }
 }
 
 /// The last instant that statistics may mean: the protocol cuts times to milliseconds.

@@ -111,5 +111,6 @@ pub fn encoded(
     rows: impl Iterator<Item = RecordBatch>,
     level: Level,
 ) -> Result<Option<Bytes>, StorageError> {
-    Ok(parquet::encode(schema, rows, Effort::of(level))?.map(|(bytes, _)| bytes.into()))
+    let effort = if level == Level::Flush { Effort::Little } else { Effort::Much };
+    Ok(parquet::encode(schema, rows, effort)?.map(|(bytes, _)| bytes.into()))
 }

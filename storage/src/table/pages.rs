@@ -16,22 +16,24 @@ use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::compress_bound;
 
-/// Compresses pages. Packed bits hardly shrink, whatever the level; bytes do.
+/// The level for all but packed bits. At 6 a merged file takes 0.2 % less, for a third more CPU.
+const BYTES_LEVEL: i32 = 3;
+
+/// Compresses pages.
 pub(super) struct Zstd {
     compressor: Compressor<'static>,
     packed: i32,
-    bytes: i32,
     compression: Compression,
     /// The page that was compressed last.
     compressed: Vec<u8>,
 }
 
 impl Zstd {
-    /// Levels for packed bits and for bytes.
-    pub(super) fn new(packed: i32, bytes: i32) -> Result<Self, ParquetError> {
+    /// With the level for packed bits, which hardly shrink.
+    pub(super) fn new(packed: i32) -> Result<Self, ParquetError> {
         let compression = Compression::ZSTD(ZstdLevel::try_new(packed)?);
         let compressor = Compressor::new(packed)?;
-        Ok(Self { compressor, packed, bytes, compression, compressed: Vec::new() })
+        Ok(Self { compressor, packed, compression, compressed: Vec::new() })
     }
 
     pub(super) fn compress(
@@ -40,7 +42,7 @@ impl Zstd {
         encoding: Encoding,
     ) -> Result<&[u8], ParquetError> {
         let packed = encoding == Encoding::DELTA_BINARY_PACKED;
-        self.compressor.set_compression_level(if packed { self.packed } else { self.bytes })?;
+        self.compressor.set_compression_level(if packed { self.packed } else { BYTES_LEVEL })?;
         self.compressed.clear();
         self.compressed.reserve(compress_bound(page.len()));
         self.compressor.compress_to_buffer(page, &mut self.compressed)?;
