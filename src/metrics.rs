@@ -319,7 +319,7 @@ fn allocator_samples() -> Vec<Sample> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LATENCY_LABELS, Sample, allocator_samples, page, rows, samples};
+    use super::{LATENCY_LABELS, page, rows, samples};
     use std::time::Duration;
     use warpline_ingest::stream::WireMetrics;
     use warpline_ingest::write::WriteCounts;
@@ -359,20 +359,6 @@ mod tests {
         assert_eq!(rows.len(), page.lines().filter(|line| !line.starts_with('#')).count());
         let level = rows.iter().find(|row| row.labels == r#"{"level":"day"}"#).expect("a level");
         assert_eq!((&*level.name, level.kind), ("warpline_level_files", "gauge"));
-    }
-
-    #[test]
-    fn the_allocator_tells_what_it_has_handed_out() {
-        let bytes = |samples: &[Sample], name: &str| {
-            let found = samples.iter().find(|sample| sample.name == name).expect("a sample");
-            found.value
-        };
-        let before = bytes(&allocator_samples(), "heap_allocated_bytes");
-        let held = std::hint::black_box(vec![1_u8; 64 << 20]);
-        let samples = allocator_samples();
-        let allocated = bytes(&samples, "heap_allocated_bytes");
-        assert!(allocated >= before + (held.len() / 2) as f64, "{before}, then {allocated}");
-        assert!(bytes(&samples, "heap_resident_bytes") >= held.len() as f64);
     }
 
     #[test]

@@ -27,3 +27,14 @@ async fn sql_tells_what_the_page_tells() {
     assert_eq!(told, names);
     assert_eq!(server.number("SELECT count(*) FROM system.tables WHERE \"table\" = 'disk'"), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_allocator_tells_what_it_has_handed_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]).await;
+    let of = |what| format!("max(value) FILTER (WHERE name = 'warpline_heap_{what}_bytes')");
+    let (allocated, resident) = (of("allocated"), of("resident"));
+    let sound = format!("{allocated} > 1048576 AND {resident} >= {allocated}");
+    let told = server.sql(&format!("SELECT {sound}, {allocated}, {resident} FROM system.metrics"));
+    assert_eq!(told[0][0], "true", "{told:?}");
+}

@@ -316,7 +316,7 @@ async fn the_reach_of_a_table_is_known_without_its_rows() {
         "SELECT gpu, max(time), count(time) FROM gpu GROUP BY gpu ORDER BY gpu",
     ] {
         let plan = ask(&engines[0], &format!("EXPLAIN {sql}")).await.unwrap().concat().concat();
-        assert!(plan.contains("rollup=_1h"), "{plan}");
+        assert!(plan.contains("rollup=_1m"), "{plan}");
         both(&engines, sql).await;
     }
     storage.close().await.unwrap();

@@ -147,7 +147,9 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Flush => storage.flush().await.unwrap(),
             Step::Roll => storage.maintenance().roll_all().await.unwrap(),
             Step::Maintain => {
-                storage.maintenance().maintain(&"gpu".into(), *START + DAY / 6).await.unwrap();
+                for table in storage.maintenance().tables() {
+                    storage.maintenance().maintain(&table, *START + DAY / 6).await.unwrap();
+                }
             }
             Step::Compact => storage.compact(|_, _| ()).await.unwrap(),
             Step::Restart => {

@@ -27,9 +27,9 @@ pub(super) enum What {
 }
 
 /// `increase_step(value, time)` and its kin, over the rows of one series by time: NULL for a row
-/// that is no sample and for a first sample. Rows of one time are one sample, the largest of their
-/// values, and each gets the step from the time before, so that rows which a join repeats count as
-/// often as they are there.
+/// that is no sample, without a value or with NaN, and for a first sample. Rows of one time are one
+/// sample, the largest of their values, and each gets the step from the time before, so that rows
+/// which a join repeats count as often as they are there.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Step {
     what: What,
@@ -112,6 +112,9 @@ impl Walk {
             (Some(integers), _) => Value::Integer(integers.value(row)),
             (None, power) => {
                 let double = values.as_primitive::<Float64Type>().value(row);
+                if double.is_nan() {
+                    return None;
+                }
                 power.map_or(Value::Double(double), |power| Value::Integer(recover(double, power)))
             }
         };
