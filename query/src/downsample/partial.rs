@@ -231,7 +231,8 @@ impl<T: Lane> Table<T> {
         let mut start = 0;
         for (bucket, end) in ends.iter().enumerate() {
             let (mut any, mut delta) = (false, T::Total::default());
-            for row in start as usize..*end as usize {
+            for row in start..*end {
+                let row = row as usize;
                 let Some(value) = slice.get(row).filter(|value| value.is_number()) else {
                     continue;
                 };

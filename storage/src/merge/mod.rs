@@ -347,7 +347,9 @@ mod tests {
             let sources = writes.iter().map(|(rows, batch)| source(rows, *batch)).collect();
             let merge = Merge { times: times.clone(), ..Merge::of(&table(), sources) };
             let mut wanted = Rows::new();
-            writes.into_iter().for_each(|(rows, _)| wanted.extend(rows));
+            for (rows, _) in writes {
+                wanted.extend(rows);
+            }
             wanted.retain(|(_, time), _| times.iter().any(|range| range.contains(*time)));
             prop_assert_eq!(rows_of(merge), wanted.into_iter().collect::<Vec<_>>());
         }
