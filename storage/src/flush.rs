@@ -11,7 +11,7 @@
 //! A table that cannot be committed keeps its sealed rows and is tried again; the others are not
 //! written twice.
 
-use crate::buffer::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
+use crate::buffer::{Generation, Keep, Scan};
 use crate::error::{ErrorKind, StorageError};
 use crate::latest::{Passing, StoredLatest};
 use crate::machine::{blocking, uptime};
@@ -211,10 +211,9 @@ impl Flusher {
         keep: Keep,
         written: &mut Written,
     ) -> Result<(), StorageError> {
-        let first = day * MICROSECONDS_PER_DAY;
-        let times = TimeRange { first, last: first + MICROSECONDS_PER_DAY - 1 };
+        let date = date(day)?;
         let about = FileAbout {
-            date: date(day)?,
+            date,
             kind,
             writer: self.incarnation,
             positions: job.generation.positions(),
@@ -224,7 +223,7 @@ impl Flusher {
         };
         let passing = Arc::new(Mutex::new(Passing::new(&job.schema)));
         let seen = passing.clone();
-        let rows = scan(job, times, keep).inspect(move |rows| seen.lock().look_at(rows));
+        let rows = scan(job, TimeRange::of_day(date), keep).inspect(move |rows| seen.lock().look_at(rows));
         written.files.extend(writer.write(rows.map(Ok), about).await?);
         let passing = Arc::into_inner(passing).expect("all rows are written");
         written.newest.push(passing.into_inner());

@@ -1,6 +1,7 @@
 //! The number types that columns are stored in, and the totals that never leave them short.
 
 use crate::exact::power_of_ten;
+use crate::scan::{FieldChunk, FieldRuns};
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use std::cmp::Ordering;
@@ -157,35 +158,55 @@ impl Lane for f64 {
 /// A column's values and which of them are there.
 #[derive(Clone, Debug)]
 pub(super) struct Values<T: Lane> {
+    /// By row, or by run where there are runs.
     values: ScalarBuffer<T>,
     nulls: Option<NullBuffer>,
+    runs: Option<Arc<FieldRuns>>,
 }
 
 impl<T: Lane> Values<T> {
     /// Values that are all there; the buffer holds `rows` of type `T`.
     pub(super) fn new(buffer: Buffer, rows: usize) -> Self {
-        Self { values: ScalarBuffer::new(buffer, 0, rows), nulls: None }
+        Self { values: ScalarBuffer::new(buffer, 0, rows), nulls: None, runs: None }
     }
 
     /// Of a column whose type is stored as `T`.
-    pub(super) fn of(column: &ArrayRef) -> Self {
-        let data = column.to_data();
+    pub(super) fn of(column: &FieldChunk) -> Self {
+        let (values, runs) = match column {
+            FieldChunk::Rows(rows) => (rows, None),
+            FieldChunk::Runs(runs) => (runs.values(), Some(Arc::clone(runs))),
+        };
+        let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
+        let data = values.to_data();
         let values = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
-        let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
-        Self { values, nulls }
+        Self { values, nulls, runs }
     }
 
     /// The value in a row, where it has one.
     pub(super) fn at(&self, row: usize) -> Option<T> {
+        if let Some(runs) = &self.runs {
+            return Some(self.values[runs.run(row as u32)]);
+        }
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then(|| self.values[row])
     }
 
-    pub(super) fn slice(&self, start: usize, rows: usize) -> Slice<'_, T> {
+    /// Runs are spread in `scratch`.
+    pub(super) fn slice<'a>(
+        &'a self,
+        start: usize,
+        rows: usize,
+        scratch: &'a mut Vec<T>,
+    ) -> Slice<'a, T> {
+        if let Some(runs) = &self.runs {
+            let range = start as u32..(start + rows) as u32;
+            let is_level = runs.spread(&self.values, range, scratch) <= 1;
+            return Slice { values: scratch, validity: None, is_level };
+        }
         let validity = self
             .nulls
             .as_ref()
             .map(|nulls| Validity::new(nulls.validity(), nulls.offset() + start));
-        Slice { values: &self.values[start..start + rows], validity }
+        Slice { values: &self.values[start..start + rows], validity, is_level: false }
     }
 }
 
@@ -194,6 +215,8 @@ impl<T: Lane> Values<T> {
 pub(super) struct Slice<'a, T: Lane> {
     pub values: &'a [T],
     pub validity: Option<Validity<'a>>,
+    /// Whether all rows are known to have the same value.
+    pub is_level: bool,
 }
 
 impl<T: Lane> Slice<'_, T> {

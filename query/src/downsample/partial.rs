@@ -5,7 +5,7 @@ use super::aggregates::{Ask, Input};
 use super::lane::{Lane, Slice, Values};
 use super::piece::{Piece, Stretch};
 use super::quantile::Kept;
-use arrow::array::ArrayRef;
+use crate::scan::FieldChunk;
 use std::any::Any;
 use std::sync::Arc;
 use warpline_kernel::{Edges, Grid, NO_ROW, Reduced, bounds, increase, reduce};
@@ -173,9 +173,7 @@ impl<T: Lane> Table<T> {
         series: u32,
     ) {
         if self.needs.increase {
-            let mut grown = Vec::with_capacity(ends.len());
-            increase(slice.values, slice.validity, ends, None, &mut grown);
-            self.steps.increase.extend(grown.into_iter().map(T::of_increase));
+            self.add_increase(slice, ends);
         }
         let joint = |bucket: usize, row: usize| {
             let (time, value) = (times[row], slice.values[row]);
@@ -195,6 +193,17 @@ impl<T: Lane> Table<T> {
             self.add_each(slice, times, ends, joint)
         };
         self.steps.joints.extend(seen);
+    }
+
+    fn add_increase(&mut self, slice: Slice<'_, T>, ends: &[u32]) {
+        let all = &mut self.steps.increase;
+        if slice.is_level && T::IS_EXACT {
+            all.resize(all.len() + ends.len(), T::Total::default());
+            return;
+        }
+        let mut grown = Vec::with_capacity(ends.len());
+        increase(slice.values, slice.validity, ends, None, &mut grown);
+        all.extend(grown.into_iter().map(T::of_increase));
     }
 
     /// Exact steps are together what lies between their ends.
@@ -426,17 +435,18 @@ impl Partial {
 
 fn add_column<T: Lane>(
     table: &mut Table<T>,
-    column: Option<&ArrayRef>,
+    column: Option<&FieldChunk>,
     piece: &Piece,
     segments: &[Segment],
     (ends, base): (&[u32], usize),
 ) {
     let time = || Values::new(piece.times.inner().clone(), piece.times.len());
     let values: Values<T> = column.map_or_else(time, Values::of);
+    let mut scratch = Vec::new();
     for (stretch, segment) in piece.stretches.iter().zip(segments) {
         let (start, rows) = (stretch.rows.start as usize, stretch.rows.len());
         let times = &piece.times[start..start + rows];
-        let slice = values.slice(start, rows);
+        let slice = values.slice(start, rows, &mut scratch);
         let ends = &ends[segment.start as usize - base..segment.end as usize - base];
         table.add(slice, times, ends, segment.start, stretch.series);
     }

@@ -1,8 +1,8 @@
 //! Sorted rows in memory, cut into stretches of one series.
 
 use super::groups::Groups;
-use crate::scan::{Choice, Chunk, Cuts, TagRuns, chunk, within};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use crate::scan::{Choice, Chunk, Cuts, FieldChunk, TagRuns, chunk, within};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::{BooleanBuffer, ScalarBuffer};
 use arrow::compute::filter;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -75,7 +75,7 @@ pub(super) fn stretches(
 pub(super) struct Piece {
     pub times: ScalarBuffer<i64>,
     /// As `Choice::fields`.
-    pub fields: Vec<ArrayRef>,
+    pub fields: Vec<FieldChunk>,
     pub stretches: Vec<Stretch>,
 }
 
@@ -98,7 +98,7 @@ impl Piece {
         let tags: Vec<_> = tags.collect::<Result<_>>()?;
         let times = times(batch.column(0));
         let cuts = Cuts::of(&tags, batch.num_rows() as u32);
-        let chosen = reading.choice.passing(&tags, &cuts, 0..cuts.len())?;
+        let chosen = reading.choice.passing(&tags, &cuts)?;
         let within = (&*times, ranges);
         let stretches = stretches(&tags, &cuts, &chosen, within, (reading, numbers));
         let fields = batch.columns()[1 + reading.choice.tags.len()..].iter();
@@ -144,9 +144,12 @@ impl Piece {
         let times = arrow::array::Int64Array::new(self.times.slice(start, mask.len()), None);
         let times = filter(&times, &predicate)?;
         let times = times.as_primitive::<arrow::datatypes::Int64Type>().values().clone();
-        let fields = self.fields.iter();
-        let fields = fields.map(|field| filter(&field.slice(start, mask.len()), &predicate));
-        let fields = fields.collect::<Result<_, _>>()?;
+        let span = start as u32..(start + mask.len()) as u32;
+        let fields = self.fields.iter().map(|field| {
+            let rows = filter(&field.rows(span.clone())?, &predicate)?;
+            Ok(FieldChunk::Rows(rows))
+        });
+        let fields = fields.collect::<Result<_>>()?;
         Ok(Self { times, fields, stretches })
     }
 }

@@ -70,8 +70,9 @@ impl OpenFile {
     ) -> Result<Option<Piece>> {
         let choice = &reading.choice;
         let tags = self.file.tags(row_group, &choice.tags, schema).await?;
-        let cuts = Cuts::of(&tags, self.file.rows(row_group) as u32);
-        let chosen = choice.passing(&tags, &cuts, cuts.part(part, parts))?;
+        let rows = self.file.rows(row_group) as u32;
+        let cuts = Cuts::of_part(&tags, rows, (part as u32, parts as u32));
+        let chosen = choice.passing(&tags, &cuts)?;
         if chosen.is_empty() {
             return Ok(None);
         }

@@ -3,6 +3,7 @@
 //! Tags are decided run by run, everything else row by row over stored columns in SQL types.
 
 use super::cuts::Cuts;
+use super::field::FieldChunk;
 use super::prune::{Wanted, wanted};
 use super::runs::TagRuns;
 use crate::types::sql_columns;
@@ -173,25 +174,20 @@ impl Choice {
         Ok(RowFilter { expr: physical(session, filter, &schema)?, schema, columns })
     }
 
-    /// Which of some cuts pass the filter over tags.
-    pub(crate) fn passing(
-        &self,
-        tags: &[Arc<TagRuns>],
-        cuts: &Cuts,
-        some: Range<usize>,
-    ) -> Result<Vec<usize>> {
+    /// Which cuts pass the filter over tags.
+    pub(crate) fn passing(&self, tags: &[Arc<TagRuns>], cuts: &Cuts) -> Result<Vec<usize>> {
         let Some(predicate) = &self.tag_filter else {
-            return Ok(some.collect());
+            return Ok((0..cuts.len()).collect());
         };
         let columns = tags
             .iter()
             .enumerate()
-            .map(|(place, tag)| tag.column(some.clone().map(|cut| cuts.codes(cut)[place])));
-        let options = RecordBatchOptions::new().with_row_count(Some(some.len()));
+            .map(|(place, tag)| tag.column((0..cuts.len()).map(|cut| cuts.codes(cut)[place])));
+        let options = RecordBatchOptions::new().with_row_count(Some(cuts.len()));
         let schema = Arc::clone(&self.tag_schema);
         let batch = RecordBatch::try_new_with_options(schema, columns.collect(), &options)?;
         let mask = mask(predicate, &batch)?;
-        Ok(mask.set_indices().map(|index| some.start + index).collect())
+        Ok(mask.set_indices().collect())
     }
 
     /// Which rows of `span` pass the filter over rows; `None` where there is no such filter.
@@ -199,7 +195,7 @@ impl Choice {
         &self,
         tags: &[Arc<TagRuns>],
         times: &ScalarBuffer<i64>,
-        fields: &[ArrayRef],
+        fields: &[FieldChunk],
         span: Range<u32>,
     ) -> Result<Option<BooleanBuffer>> {
         let Some(filter) = &self.row_filter else { return Ok(None) };
@@ -211,7 +207,7 @@ impl Choice {
                     Arc::new(times.with_timezone("UTC"))
                 }
                 RowColumn::Tag(place) => tags[*place].rows(span.clone()),
-                RowColumn::Field(place) => fields[*place].slice(start, rows),
+                RowColumn::Field(place) => fields[*place].rows(span.clone())?,
             };
             Ok(cast(&stored, field.data_type())?)
         });

@@ -184,7 +184,7 @@ impl Chunked {
         let RowGroup { file, number, piece } = group;
         let tags = file.tags(number, &self.choice.tags, &self.stored).await?;
         let cuts = Cuts::of(&tags, file.rows(number) as u32);
-        let chosen = self.choice.passing(&tags, &cuts, 0..cuts.len())?;
+        let chosen = self.choice.passing(&tags, &cuts)?;
         if chosen.is_empty() {
             return Ok(None);
         }

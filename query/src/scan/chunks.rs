@@ -1,10 +1,12 @@
 //! Decoded column chunks of data files, kept while they are hot.
 //!
-//! A chunk is one column of one row group in the types it is stored in: numbers as an array, tags
-//! as runs. Files never change, so neither do chunks. What is kept stays within a budget of
+//! A chunk is one column of one row group in the types it is stored in: tags as runs, numbers too
+//! where they hardly change. Files never change, so neither do chunks. What is kept stays within a budget of
 //! memory; what is asked for again stays longer.
 
+use super::field::FieldChunk;
 use super::footers::TypedFiles;
+use super::kept::{Kept, Weight};
 use super::plan::partitioned;
 use super::runs::TagRuns;
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray, new_null_array};
@@ -12,7 +14,7 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::internal_err;
-use datafusion::datasource::listing::PartitionedFile;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::object_store::path::Path;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -20,8 +22,6 @@ use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask
 use datafusion::parquet::file::metadata::ParquetMetaData;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use std::fmt;
 use std::sync::Arc;
 use warpline_storage::DataFile;
@@ -32,14 +32,14 @@ const TYPICAL_CHUNK_BYTES: usize = 256 << 10;
 /// One column of one row group.
 #[derive(Clone, Debug)]
 pub(crate) enum Chunk {
-    Values(ArrayRef),
+    Values(FieldChunk),
     Tag(Arc<TagRuns>),
 }
 
-impl Chunk {
+impl Weight for Chunk {
     fn bytes(&self) -> usize {
         match self {
-            Self::Values(values) => values.get_array_memory_size(),
+            Self::Values(values) => values.bytes(),
             Self::Tag(runs) => runs.bytes(),
         }
     }
@@ -52,32 +52,22 @@ struct ChunkName {
     column: String,
 }
 
-#[derive(Clone, Debug)]
-struct Bytes;
-
-impl Weighter<ChunkName, Chunk> for Bytes {
-    fn weight(&self, name: &ChunkName, chunk: &Chunk) -> u64 {
-        (chunk.bytes() + name.file.as_ref().len() + name.column.len() + size_of::<ChunkName>())
-            as u64
+impl Weight for ChunkName {
+    fn bytes(&self) -> usize {
+        self.file.as_ref().len() + self.column.len() + size_of::<Self>()
     }
 }
 
 /// The chunks of all files that an engine reads, within a budget.
+#[derive(Debug)]
 pub(crate) struct Chunks {
-    kept: Cache<ChunkName, Chunk, Bytes>,
-}
-
-impl fmt::Debug for Chunks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chunks").field("bytes", &self.kept.weight()).finish_non_exhaustive()
-    }
+    kept: Kept<ChunkName, Chunk>,
 }
 
 impl Chunks {
     /// A budget of zero keeps nothing.
     pub(crate) fn new(budget: usize) -> Self {
-        let items = (budget / TYPICAL_CHUNK_BYTES).max(1);
-        Self { kept: Cache::with_weighter(items, budget as u64, Bytes) }
+        Self { kept: Kept::new(budget, TYPICAL_CHUNK_BYTES) }
     }
 }
 
@@ -92,7 +82,7 @@ pub(crate) struct ChunkOpener {
 #[derive(Clone)]
 pub(crate) struct ChunkFile {
     opener: ChunkOpener,
-    file: PartitionedFile,
+    file: Arc<DataFile>,
     footer: ArrowReaderMetadata,
 }
 
@@ -104,9 +94,8 @@ impl fmt::Debug for ChunkFile {
 
 impl ChunkOpener {
     pub(crate) async fn open(&self, file: &Arc<DataFile>) -> Result<ChunkFile> {
-        let (opener, file) = (self.clone(), partitioned(file));
-        let footer = self.files.open(file.clone())?.footer().await?;
-        Ok(ChunkFile { opener, file, footer })
+        let footer = self.files.open(partitioned(file))?.footer().await?;
+        Ok(ChunkFile { opener: self.clone(), file: Arc::clone(file), footer })
     }
 }
 
@@ -120,15 +109,20 @@ impl ChunkFile {
     }
 
     /// The column that `field` of the table is in this row group; NULL throughout where the file
-    /// is older than the column.
+    /// is older than the column. Columns are decoded side by side: whoever else wants one meanwhile
+    /// waits for it, and would have nothing to do if one thread decoded all.
     async fn chunk(&self, row_group: usize, field: &Field) -> Result<Chunk> {
         let Ok(column) = self.footer.schema().index_of(field.name()) else {
             return chunk(new_null_array(field.data_type(), self.rows(row_group)));
         };
-        let file = self.file.object_meta.location.clone();
-        let name = ChunkName { file, row_group, column: field.name().clone() };
-        let decoded = self.decode(row_group, column);
-        self.opener.chunks.kept.get_or_insert_async(&name, decoded).await
+        let name =
+            ChunkName { file: self.file.path.clone(), row_group, column: field.name().clone() };
+        let decoded = async {
+            let file = self.clone();
+            let decoding = SpawnedTask::spawn(async move { file.decode(row_group, column).await });
+            decoding.join_unwind().await.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
+        };
+        self.opener.chunks.kept.get_or_read(&name, &self.file, decoded).await
     }
 
     /// Tags by their numbers in the table's schema, which `stored` is.
@@ -153,6 +147,7 @@ impl ChunkFile {
         stored: &SchemaRef,
     ) -> Result<ScalarBuffer<i64>> {
         let times = self.values(row_group, stored.field(0)).await?;
+        let times = times.rows(0..self.rows(row_group) as u32)?;
         Ok(times.as_primitive::<TimestampMicrosecondType>().values().clone())
     }
 
@@ -161,7 +156,7 @@ impl ChunkFile {
         row_group: usize,
         fields: &[usize],
         stored: &SchemaRef,
-    ) -> Result<Vec<ArrayRef>> {
+    ) -> Result<Vec<FieldChunk>> {
         try_join_all(fields.iter().map(|field| self.values(row_group, stored.field(*field)))).await
     }
 
@@ -172,13 +167,14 @@ impl ChunkFile {
         column: usize,
         stored: &SchemaRef,
     ) -> Result<ArrayRef> {
-        Ok(match self.chunk(row_group, stored.field(column)).await? {
-            Chunk::Values(values) => values,
-            Chunk::Tag(runs) => runs.rows(0..self.rows(row_group) as u32),
-        })
+        let rows = 0..self.rows(row_group) as u32;
+        match self.chunk(row_group, stored.field(column)).await? {
+            Chunk::Values(values) => values.rows(rows),
+            Chunk::Tag(runs) => Ok(runs.rows(rows)),
+        }
     }
 
-    async fn values(&self, row_group: usize, field: &Field) -> Result<ArrayRef> {
+    async fn values(&self, row_group: usize, field: &Field) -> Result<FieldChunk> {
         match self.chunk(row_group, field).await? {
             Chunk::Values(values) => Ok(values),
             Chunk::Tag(_) => internal_err!("time and fields are stored as values"),
@@ -186,7 +182,7 @@ impl ChunkFile {
     }
 
     async fn decode(&self, row_group: usize, column: usize) -> Result<Chunk> {
-        let reader = self.opener.files.open(self.file.clone())?;
+        let reader = self.opener.files.open(partitioned(&self.file))?;
         let mask = ProjectionMask::roots(self.footer.parquet_schema(), [column]);
         let stream =
             ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.footer.clone())
@@ -196,10 +192,13 @@ impl ChunkFile {
                 .build()?;
         let batches: Vec<_> = stream.try_collect().await?;
         let [batch] = batches.as_slice() else {
-            let path = &self.file.object_meta.location;
+            let path = &self.file.path;
             return internal_err!("row group {row_group} of {path} has {} batches", batches.len());
         };
-        chunk(Arc::clone(batch.column(0)))
+        match chunk(Arc::clone(batch.column(0)))? {
+            Chunk::Values(FieldChunk::Rows(column)) => FieldChunk::of(column).map(Chunk::Values),
+            chunk => Ok(chunk),
+        }
     }
 }
 
@@ -212,9 +211,7 @@ pub(super) fn time_column(times: &ScalarBuffer<i64>) -> ArrayRef {
 pub(crate) fn chunk(column: ArrayRef) -> Result<Chunk> {
     Ok(match column.data_type() {
         DataType::Dictionary(..) => Chunk::Tag(Arc::new(TagRuns::of(&column)?)),
-        DataType::Int8 => {
-            Chunk::Values(cast(&column, &DataType::Int16).map_err(DataFusionError::from)?)
-        }
-        _ => Chunk::Values(column),
+        DataType::Int8 => Chunk::Values(FieldChunk::Rows(cast(&column, &DataType::Int16)?)),
+        _ => Chunk::Values(FieldChunk::Rows(column)),
     })
 }

@@ -6,20 +6,34 @@ use std::sync::Arc;
 use warpline_storage::TimeRange;
 
 /// Where rows of one combination of tag values end, and its codes, tag by tag.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Cuts {
+    /// The first row.
+    start: u32,
     ends: Vec<u32>,
     codes: Vec<u32>,
 }
 
 impl Cuts {
     pub(crate) fn of(tags: &[Arc<TagRuns>], rows: u32) -> Self {
-        let mut cuts = Self::default();
-        let mut runs = vec![0; tags.len()];
-        let mut start = 0;
+        Self::of_part(tags, rows, (0, 1))
+    }
+
+    /// Those that end in one of several equal parts of the rows, the last of which has the rest.
+    pub(crate) fn of_part(tags: &[Arc<TagRuns>], rows: u32, (part, parts): (u32, u32)) -> Self {
+        let bound = |part| (u64::from(rows) * u64::from(part) / u64::from(parts)) as u32;
+        let (from, until) = (bound(part), bound(part + 1));
+        let mut runs: Vec<usize> =
+            tags.iter().map(|tag| tag.ends().partition_point(|end| *end <= from)).collect();
+        let starts = tags.iter().zip(&runs).filter_map(|(tag, run)| tag.ends()[..*run].last());
+        let mut start = starts.copied().max().unwrap_or(0);
+        let mut cuts = Self { start, ends: Vec::new(), codes: Vec::new() };
         while start < rows {
-            let ends = tags.iter().zip(&runs).map(|(tag, run): (_, &usize)| tag.ends()[*run]);
+            let ends = tags.iter().zip(&runs).map(|(tag, run)| tag.ends()[*run]);
             let end = ends.min().unwrap_or(rows);
+            if end > until {
+                break;
+            }
             cuts.codes.extend(tags.iter().zip(&runs).map(|(tag, run)| tag.codes()[*run]));
             cuts.ends.push(end);
             for (tag, run) in tags.iter().zip(&mut runs) {
@@ -40,16 +54,8 @@ impl Cuts {
     }
 
     pub(crate) fn rows(&self, cut: usize) -> Range<u32> {
-        let start = if cut == 0 { 0 } else { self.ends[cut - 1] };
+        let start = if cut == 0 { self.start } else { self.ends[cut - 1] };
         start..self.ends[cut]
-    }
-
-    /// The cuts that one of several equal parts of the rows begins and ends with.
-    pub(crate) fn part(&self, part: usize, parts: usize) -> Range<usize> {
-        let rows = self.ends.last().map_or(0, |end| *end as usize);
-        let before =
-            |part: usize| self.ends.partition_point(|end| (*end as usize) <= rows * part / parts);
-        before(part)..if part + 1 == parts { self.len() } else { before(part + 1) }
     }
 }
 
@@ -63,6 +69,44 @@ pub(crate) fn within(times: &[i64], rows: &Range<u32>, range: TimeRange) -> Rang
             let start = own.partition_point(|time| *time < range.first);
             let end = own.partition_point(|time| *time <= range.last);
             place(start)..place(end.max(start))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, DictionaryArray};
+    use arrow::datatypes::Int32Type;
+    use proptest::prelude::*;
+
+    fn runs(values: impl Iterator<Item = u8>) -> Arc<TagRuns> {
+        let texts: Vec<String> = values.map(|value| value.to_string()).collect();
+        let column: DictionaryArray<Int32Type> = texts.iter().map(String::as_str).collect();
+        let column: ArrayRef = Arc::new(column);
+        Arc::new(TagRuns::of(&column).unwrap())
+    }
+
+    fn listed(cuts: &Cuts) -> Vec<(Range<u32>, Vec<u32>)> {
+        (0..cuts.len()).map(|cut| (cuts.rows(cut), cuts.codes(cut).to_vec())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_are_the_whole(
+            rows in prop::collection::vec((0..3_u8, 0..3_u8), 0..80),
+            parts in 1..6_u32,
+        ) {
+            let tags =
+                [runs(rows.iter().map(|row| row.0)), runs(rows.iter().map(|row| row.1))];
+            for tags in [&tags[..], &tags[..1], &[]] {
+                let count = rows.len() as u32;
+                let whole = listed(&Cuts::of(tags, count));
+                let ends = whole.iter().map(|(rows, _)| rows.clone()).flatten();
+                prop_assert!(ends.eq(0..count));
+                let each = (0..parts).map(|part| listed(&Cuts::of_part(tags, count, (part, parts))));
+                prop_assert_eq!(each.collect::<Vec<_>>().concat(), whole);
+            }
         }
     }
 }

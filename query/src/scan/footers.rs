@@ -4,7 +4,9 @@
 //! decimal and a tag a text per row. So each footer is given the table's own types for the
 //! columns it has: narrow decimals and dictionaries. Files never change, so neither do footers.
 
+use super::kept::{Kept, Weight};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::internal_err;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::parquet::DefaultParquetFileReaderFactory;
@@ -21,40 +23,35 @@ use datafusion::parquet::file::metadata::{
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use warpline_storage::DataFile;
 
 /// What a footer is assumed to take when the cache is laid out.
 const TYPICAL_FOOTER_BYTES: usize = 32 << 10;
 
-#[derive(Clone, Debug)]
-struct Bytes;
+impl Weight for Path {
+    fn bytes(&self) -> usize {
+        self.as_ref().len()
+    }
+}
 
-impl Weighter<Path, ArrowReaderMetadata> for Bytes {
+impl Weight for ArrowReaderMetadata {
     /// The schema in Arrow's types is small beside the page index.
-    fn weight(&self, path: &Path, footer: &ArrowReaderMetadata) -> u64 {
-        (footer.metadata().memory_size() + path.as_ref().len()) as u64
+    fn bytes(&self) -> usize {
+        self.metadata().memory_size()
     }
 }
 
 /// Footers by path, with the schema they are read in, within a budget of memory.
+#[derive(Debug)]
 pub(crate) struct Footers {
-    kept: Cache<Path, ArrowReaderMetadata, Bytes>,
-}
-
-impl fmt::Debug for Footers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Footers").field("bytes", &self.kept.weight()).finish_non_exhaustive()
-    }
+    kept: Kept<Path, ArrowReaderMetadata>,
 }
 
 impl Footers {
     pub(crate) fn new(budget: usize) -> Self {
-        let items = (budget / TYPICAL_FOOTER_BYTES).max(1);
-        Self { kept: Cache::with_weighter(items, budget as u64, Bytes) }
+        Self { kept: Kept::new(budget, TYPICAL_FOOTER_BYTES) }
     }
 }
 
@@ -87,10 +84,12 @@ impl TypedFiles {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<TypedFile> {
-        let path = file.object_meta.location.clone();
+        let Some(about) = file.extensions.get_arc::<DataFile>() else {
+            return internal_err!("{} comes without its entry", file.object_meta.location);
+        };
         let file = self.opener.create_reader(partition_index, file, metadata_size_hint, metrics)?;
         let (stored, footers) = (Arc::clone(&self.stored), Arc::clone(&self.footers));
-        Ok(TypedFile { file, path, stored, footers })
+        Ok(TypedFile { file, about, stored, footers })
     }
 }
 
@@ -109,7 +108,7 @@ impl ParquetFileReaderFactory for TypedFiles {
 /// One of the files.
 pub(super) struct TypedFile {
     file: Box<dyn AsyncFileReader + Send>,
-    path: Path,
+    about: Arc<DataFile>,
     stored: SchemaRef,
     footers: Arc<Footers>,
 }
@@ -137,14 +136,14 @@ impl AsyncFileReader for TypedFile {
 impl TypedFile {
     /// Always with the page index, so that it is read once.
     pub(super) async fn footer(&mut self) -> ParquetResult<ArrowReaderMetadata> {
-        if let Some(footer) = self.footers.kept.get(&self.path) {
+        if let Some(footer) = self.footers.kept.get(&self.about.path) {
             return Ok(footer);
         }
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let footer = self.file.get_metadata(Some(&options)).await?;
         let footer = Arc::new(typed(&footer, &self.stored));
         let footer = ArrowReaderMetadata::try_new(footer, ArrowReaderOptions::new())?;
-        self.footers.kept.insert(self.path.clone(), footer.clone());
+        self.footers.kept.insert(self.about.path.clone(), &self.about, footer.clone());
         Ok(footer)
     }
 }

@@ -36,6 +36,8 @@ impl TagRuns {
             codes.push(code);
             row = end;
         }
+        ends.shrink_to_fit();
+        codes.shrink_to_fit();
         Ok(Self { ends, codes, values: Arc::clone(dictionary.values()) })
     }
 

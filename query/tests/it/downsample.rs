@@ -195,6 +195,52 @@ fn the_operator_answers_as_the_plan_it_replaces() {
     outcome.unwrap();
 }
 
+/// Columns of some row groups are kept as runs: of level ones, of such with a step or a reset, and
+/// beside others that are not.
+#[test]
+fn columns_that_hardly_change_answer_as_others_do() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let pair = Pair::new().await;
+        let row = |gpu: i64, time: i64| Row {
+            node: "n1".into(),
+            gpu: gpu.to_string(),
+            time,
+            model: Some("H100".into()),
+            util: Some((time / 40) as i16),
+            energy: Some(if time < 56 { 7 + gpu } else { 2 }),
+            power: Some(1_000),
+            active: (gpu > 0).then_some(time / 64),
+            temp: Some(if gpu == 1 { time as f64 } else { 0.25 }),
+        };
+        let rows = (0..3).flat_map(|gpu| (0..96).map(move |time| row(gpu, time)));
+        let rows: Vec<Row> = rows.collect();
+        for group_rows in [16, 80, 200] {
+            pair.show(&[FileRows { group_rows, ..FileRows::monotone(1, rows.clone()) }]).await;
+            let sql = "SELECT increase(energy), delta(util), sum(energy), min(power), count(active) FROM gpu";
+            // 2 after each reset; twice a step of 1.
+            let wanted = [["6", "6", &(56 * (7 + 8 + 9) + 3 * 40 * 2).to_string(), "1.0", "192"]];
+            assert_eq!(ask(&pair.with, sql).await.unwrap(), wanted);
+            for bucket in [None, Some("time_bucket(INTERVAL '1 day', time)"), Some(BUCKETS[0])] {
+                for filters in [vec![], vec!["util > 0"], vec!["temp < 0.5", "gpu <> '2'"]] {
+                    for tags in [vec![], vec!["node", "gpu"]] {
+                        let mut aggregates = AGGREGATES.to_vec();
+                        if !tags.is_empty() {
+                            aggregates.extend(OF_ONE_SERIES);
+                        }
+                        let asked = Asked { bucket, tags, aggregates, filters: filters.clone() };
+                        pair.check(&asked.sql()).await.unwrap();
+                    }
+                }
+            }
+            let sql = "SELECT util, energy, temp FROM gpu WHERE gpu = '0' AND energy < 5 ORDER BY time";
+            let rows = ask(&pair.with, sql).await.unwrap();
+            let wanted = (56..96).map(|time| vec![(time / 40).to_string(), "2".into(), "0.25".into()]);
+            assert_eq!(rows, wanted.collect::<Vec<_>>());
+        }
+    });
+}
+
 /// Filters that reach the scan, where whole row groups and runs are left out by them, against the
 /// same above a LIMIT, which they cannot pass.
 #[test]

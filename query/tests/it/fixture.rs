@@ -47,11 +47,14 @@ pub(crate) struct FileRows {
     pub version: u64,
     /// Whether the file is older than the columns `active` and `temp`.
     pub narrow: bool,
+    /// Rows of a row group.
+    pub group_rows: usize,
 }
 
 impl FileRows {
     pub(crate) fn monotone(version: u64, rows: Vec<Row>) -> Self {
-        Self { rows, kind: FileKind::Monotone, writer: 1, version, narrow: false }
+        let kind = FileKind::Monotone;
+        Self { rows, kind, writer: 1, version, narrow: false, group_rows: 16 }
     }
 
     pub(crate) fn late(version: u64, rows: Vec<Row>) -> Self {
@@ -111,7 +114,7 @@ fn parquet(file: &FileRows) -> Vec<u8> {
         batch = batch.project(&columns).expect("fewer columns");
     }
     let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(16))
+        .set_max_row_group_row_count(Some(file.group_rows))
         .set_data_page_row_count_limit(4)
         .build();
     let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);

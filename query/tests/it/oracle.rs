@@ -83,7 +83,8 @@ pub(crate) fn files() -> impl Strategy<Value = Vec<FileRows>> {
         for (rows, late, version, narrow) in others {
             let kind = if late { FileKind::Late } else { FileKind::Monotone };
             let writer = if late { 1 } else { u128::from(version) + 10 };
-            files.push(FileRows { rows: unique(rows), kind, writer, version, narrow });
+            let file = FileRows::monotone(version, unique(rows));
+            files.push(FileRows { kind, writer, narrow, ..file });
         }
         let mut seen = std::collections::BTreeSet::new();
         files.retain(|file| seen.insert((file.version, file.kind)));

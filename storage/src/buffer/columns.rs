@@ -373,11 +373,13 @@ impl TagColumn {
         if value.is_empty() && !self.is_identity {
             return None;
         }
-        // Series that follow each other mostly have the same node, rack or model.
-        if let Some(last) = self.codes.last().copied().flatten()
-            && self.values[last as usize] == *value
-        {
-            return Some(last);
+        // Series that follow each other mostly have the same node, rack or model; those of a layout
+        // share its text.
+        if let Some(last) = self.codes.last().copied().flatten() {
+            let before = &self.values[last as usize];
+            if Arc::ptr_eq(before, value) || before == value {
+                return Some(last);
+            }
         }
         if let Some(code) = self.code_of.get(value) {
             return Some(*code);

@@ -24,7 +24,7 @@ pub(super) struct LayoutTable {
     layout_numbers: Vec<usize>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct KnownShape {
     bytes: Bytes,
     shape: Shape,
@@ -42,10 +42,22 @@ struct KnownLayout {
 impl LayoutTable {
     /// Begins a segment: nothing has a number. What the segment before did not use is forgotten.
     pub(super) fn begin_segment(&mut self) {
+        if self.layouts.iter().any(|known| known.number.is_none()) {
+            self.forget_unused();
+        }
+        self.shapes.iter_mut().for_each(|known| known.number = None);
+        self.layouts.iter_mut().for_each(|known| known.number = None);
+        self.shape_numbers.clear();
+        self.layout_numbers.clear();
+    }
+
+    fn forget_unused(&mut self) {
         let before = std::mem::take(self);
         for known in before.layouts.into_iter().filter(|known| known.number.is_some()) {
-            let KnownShape { bytes, shape, .. } = before.shapes[known.shape].clone();
-            let shape = self.find_shape(&bytes).unwrap_or_else(|| self.add_shape(bytes, shape));
+            let KnownShape { bytes, shape, .. } = &before.shapes[known.shape];
+            let shape = self
+                .find_shape(bytes)
+                .unwrap_or_else(|| self.add_shape(bytes.clone(), shape.clone()));
             self.add_layout(known.layout, shape, known.series);
         }
     }
