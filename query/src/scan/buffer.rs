@@ -15,24 +15,34 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
 use std::fmt;
-use std::sync::Arc;
-use warpline_storage::{BufferSlice, TagValues, TimeRange};
+use std::sync::{Arc, OnceLock};
+use warpline_storage::{BufferRows, BufferSlice, TagValues, TimeRange};
+
+/// Rows that a partition has at least, if there are as many: enough to pay for a thread.
+const PARTITION_ROWS: usize = 65_536;
 
 /// Reads the chosen columns of a buffer slice, range after range; inside a range rows come by
-/// identity, then time.
+/// identity, then time. Each partition has a part of the series.
 #[derive(Debug)]
 pub struct BufferExec {
     slice: BufferSlice,
     columns: Vec<usize>,
-    ranges: Vec<TimeRange>,
-    tags: Vec<TagValues>,
+    ranges: Arc<[Range]>,
+    tags: Arc<[TagValues]>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
+/// Times that are read, and the rows in them once a partition wants them.
+#[derive(Debug)]
+struct Range {
+    times: TimeRange,
+    rows: OnceLock<BufferRows>,
+}
+
 impl BufferExec {
-    /// Series without one of the `tags` are left out. `schema` is the SQL schema of `columns`;
-    /// `ordering` is given where there is one range.
+    /// Series without one of the `tags` are left out. `schema` is the SQL schema of `columns`.
+    /// Where an `ordering` is given there is one range, and one partition of the most there may be.
     pub(super) fn new(
         slice: BufferSlice,
         columns: Vec<usize>,
@@ -40,23 +50,28 @@ impl BufferExec {
         tags: Vec<TagValues>,
         schema: SchemaRef,
         ordering: Option<LexOrdering>,
+        most: usize,
     ) -> Self {
         assert!(ordering.is_none() || ranges.len() == 1, "several ranges have no common order");
+        let worth = slice.rows() / PARTITION_ROWS;
+        let partitions = if ordering.is_some() { 1 } else { worth.clamp(1, most.max(1)) };
+        let ranges = ranges.into_iter().map(|times| Range { times, rows: OnceLock::new() });
         let equivalence = EquivalenceProperties::new_with_orderings(Arc::clone(&schema), ordering);
         let properties = PlanProperties::new(
             equivalence,
-            Partitioning::UnknownPartitioning(1),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { slice, columns, ranges, tags, schema, properties: Arc::new(properties) }
+        let (ranges, tags, properties) = (ranges.collect(), tags.into(), Arc::new(properties));
+        Self { slice, columns, ranges, tags, schema, properties }
     }
 }
 
 impl DisplayAs for BufferExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "BufferExec: rows<={}, ranges={}", self.slice.rows(), self.ranges.len())?;
-        for tag in &self.tags {
+        for tag in &*self.tags {
             write!(f, ", {} {}", self.slice.schema().identity[tag.place()], tag.values().len())?;
         }
         Ok(())
@@ -103,12 +118,17 @@ impl ExecutionPlan for BufferExec {
         partition: usize,
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        if partition != 0 {
-            return internal_err!("the buffer has one partition, not a number {partition}");
+        let partitions = self.properties.partitioning.partition_count();
+        if partition >= partitions {
+            return internal_err!("there are {partitions} partitions, no number {partition}");
         }
         let (slice, columns) = (self.slice.clone(), self.columns.clone());
-        let (ranges, tags) = (self.ranges.clone().into_iter(), self.tags.clone());
-        let batches = ranges.flat_map(move |range| slice.scan(&columns, range, &tags));
+        let (ranges, tags) = (Arc::clone(&self.ranges), Arc::clone(&self.tags));
+        let batches = (0..ranges.len()).flat_map(move |number| {
+            let Range { times, rows } = &ranges[number];
+            let rows = rows.get_or_init(|| slice.rows_in(*times, &tags));
+            rows.scan(&columns, (partition, partitions))
+        });
         let schema = Arc::clone(&self.schema);
         let batches =
             batches.map(move |batch| to_sql(&batch, &schema).map_err(DataFusionError::from));

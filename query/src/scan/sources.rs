@@ -265,7 +265,8 @@ impl<'a> Sources<'a> {
         ordering: Option<LexOrdering>,
     ) -> Arc<dyn ExecutionPlan> {
         let (slice, tags) = (self.table.buffer.clone(), self.tags.clone());
-        Arc::new(BufferExec::new(slice, columns.to_vec(), ranges, tags, schema, ordering))
+        let (columns, most) = (columns.to_vec(), self.reader.groups);
+        Arc::new(BufferExec::new(slice, columns, ranges, tags, schema, ordering, most))
     }
 
     /// The rows inside a run of boxes, from every source that has some.

@@ -122,6 +122,48 @@ fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
     outcome.unwrap();
 }
 
+/// A buffer that is worth several threads, with the operator and without.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_buffer_is_read_in_parts() {
+    const NODES: i64 = 10;
+    const TICKS: i64 = 14_000;
+    let dir = TempDir::new().unwrap();
+    let (storage, engine) = open(dir.path()).await;
+    let value = |node: i64, tick: i64| (tick + node) % 100;
+    let block = |node: i64| {
+        let row = Row { node: format!("n{node}"), ..Row::default() };
+        let layout = storage.admit(&layout(&row)).unwrap().layout;
+        let mut builder = BlockBuilder::new(Arc::clone(&layout));
+        for tick in 0..TICKS {
+            builder.row(0, tick * MICROS);
+            builder.set_stored(0, value(node, tick));
+        }
+        Block::parse(layout, builder.finish()).unwrap()
+    };
+    let producer = ProducerId::new("p").unwrap();
+    let mut acknowledged = storage.producer(&producer);
+    let blocks = (0..NODES).map(block).collect();
+    storage.append(Batch { producer, sequence: 1, blocks }).await.unwrap();
+    acknowledged.wait_for(|ack| ack.durable >= 1).await.unwrap();
+    let plan = ask(&engine, "EXPLAIN SELECT util FROM gpu").await.unwrap();
+    assert!(plan.concat().concat().contains("partitions=2"), "{plan:?}");
+    let wanted = (0..NODES).map(|node| {
+        let sum: i64 = (0..TICKS).map(|tick| value(node, tick)).sum();
+        vec![format!("n{node}"), TICKS.to_string(), sum.to_string()]
+    });
+    let wanted: Vec<_> = wanted.collect();
+    for table in ["gpu", "(SELECT * FROM gpu LIMIT 1000000)"] {
+        let sql = format!(
+            "SELECT node, count(util), sum(util) FROM {table} t GROUP BY node ORDER BY node"
+        );
+        assert_eq!(ask(&engine, &sql).await.unwrap(), wanted, "{table}");
+    }
+    let sql = "SELECT node, util FROM gpu WHERE time = '1970-01-01T00:01:40Z' ORDER BY node";
+    let wanted = (0..NODES).map(|node| vec![format!("n{node}"), value(node, 100).to_string()]);
+    assert_eq!(ask(&engine, sql).await.unwrap(), wanted.collect::<Vec<_>>());
+    storage.close().await.unwrap();
+}
+
 /// Filters that leave whole series of the buffer out, against the same above a LIMIT, which they
 /// cannot pass; half of the rows lie in files.
 #[tokio::test(flavor = "multi_thread")]

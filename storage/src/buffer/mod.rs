@@ -28,4 +28,4 @@ pub(crate) use generation::{
 };
 pub(crate) use latest::GenerationLatest;
 pub(crate) use scan::{Keep, Scan};
-pub use slice::{BufferSlice, TagValues};
+pub use slice::{BufferRows, BufferSlice, TagValues};

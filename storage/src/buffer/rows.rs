@@ -28,7 +28,7 @@ struct Group {
     rest: HashMap<u32, Vec<RowAddress>>,
 }
 
-/// The rows of a scan, found series by series.
+/// The rows of a scan and their order.
 #[derive(Debug)]
 pub(super) struct RowOrder {
     chunks: Vec<Arc<Chunk>>,
@@ -37,9 +37,16 @@ pub(super) struct RowOrder {
     groups: Vec<Group>,
     /// (group, series of its layout), by identity.
     series: Vec<(u32, u32)>,
-    next: usize,
     times: TimeRange,
     keep: Keep,
+}
+
+/// The rows of a part of an order, found series by series.
+#[derive(Debug)]
+pub(super) struct Walk {
+    order: Arc<RowOrder>,
+    next: usize,
+    end: usize,
 }
 
 /// All rows of a layout whose blocks came one tick after the other: the usual case, which needs
@@ -81,7 +88,7 @@ impl RowOrder {
         }
         let groups = group_blocks(&chunks, times, tags);
         let series = series_by_identity(&groups, tags);
-        Self { chunks, starts, groups, series, next: 0, times, keep }
+        Self { chunks, starts, groups, series, times, keep }
     }
 
     pub(super) fn block(&self, number: u32) -> &Buffered {
@@ -89,53 +96,17 @@ impl RowOrder {
         &self.chunks[chunk].blocks[(number - self.starts[chunk]) as usize]
     }
 
-    /// The next identities together, where they are a whole layout that ticked regularly.
-    pub(super) fn next_ticks(&mut self) -> Option<TickRun> {
-        let (number, _) = *self.series.get(self.next)?;
-        let group = &self.groups[number as usize];
-        let order = &group.entry.by_identity;
-        let end = self.next + order.len();
-        let whole = self.series.get(self.next..end)?;
-        let alone = whole.iter().zip(order).all(|(at, series)| *at == (number, *series))
-            && self
-                .series
-                .get(end)
-                .is_none_or(|next| self.identity(*next) != self.identity(whole[order.len() - 1]));
-        let times = || group.ticks.iter().map(|block| self.block(*block).block.time(0));
-        let regular = matches!(self.keep, Keep::All)
-            && alone
-            && group.rest.is_empty()
-            && group.entry.distinct
-            && order.len() * group.ticks.len() <= MAX_RUN_ROWS
-            && strictly_increasing(&times().collect::<Vec<_>>());
-        if !regular {
-            return None;
-        }
-        let run = TickRun { entry: group.entry.clone(), ticks: group.ticks.clone() };
-        self.next = end;
-        Some(run)
+    /// The place of the first series of one of several parts that have about as many each: series
+    /// of one identity stay together.
+    fn start_of(&self, part: usize, parts: usize) -> usize {
+        let start = self.series.len() * part / parts;
+        let Some(before) = start.checked_sub(1) else { return 0 };
+        let same = |at: &&(u32, u32)| self.identity(**at) == self.identity(self.series[before]);
+        start + self.series[start..].iter().take_while(same).count()
     }
 
     fn identity(&self, (group, series): (u32, u32)) -> &[Arc<str>] {
         &self.groups[group as usize].entry.layout.series()[series as usize].identity
-    }
-
-    /// Fills `out` with the rows of the next identity that has any; false at the end.
-    pub(super) fn next_series(&mut self, out: &mut SeriesRows) -> bool {
-        out.addresses.clear();
-        out.times.clear();
-        while out.addresses.is_empty() {
-            let Some(first) = self.series.get(self.next).copied() else { return false };
-            let same = |other: &&(u32, u32)| self.identity(**other) == self.identity(first);
-            let end = self.next + self.series[self.next..].iter().take_while(same).count();
-            for at in self.next..end {
-                let (group, series) = self.series[at];
-                self.collect(&self.groups[group as usize], series, out);
-            }
-            self.next = end;
-            out.sort();
-        }
-        true
     }
 
     fn collect(&self, group: &Group, series: u32, out: &mut SeriesRows) {
@@ -155,6 +126,65 @@ impl RowOrder {
             out.addresses.push(address);
             out.times.push(time);
         }
+    }
+}
+
+impl Walk {
+    pub(super) fn new(order: Arc<RowOrder>, (part, parts): (usize, usize)) -> Self {
+        let [next, end] = [part, part + 1].map(|part| order.start_of(part, parts));
+        Self { order, next, end }
+    }
+
+    pub(super) fn order(&self) -> &RowOrder {
+        &self.order
+    }
+
+    /// The next identities together, where they are a whole layout that ticked regularly.
+    pub(super) fn next_ticks(&mut self) -> Option<TickRun> {
+        let RowOrder { groups, series, keep, .. } = &*self.order;
+        let series = &series[..self.end];
+        let (number, _) = *series.get(self.next)?;
+        let group = &groups[number as usize];
+        let order = &group.entry.by_identity;
+        let end = self.next + order.len();
+        let whole = series.get(self.next..end)?;
+        let identity = |at| self.order.identity(at);
+        let alone = whole.iter().zip(order).all(|(at, series)| *at == (number, *series))
+            && series
+                .get(end)
+                .is_none_or(|next| identity(*next) != identity(whole[order.len() - 1]));
+        let times = || group.ticks.iter().map(|block| self.order.block(*block).block.time(0));
+        let regular = matches!(keep, Keep::All)
+            && alone
+            && group.rest.is_empty()
+            && group.entry.distinct
+            && order.len() * group.ticks.len() <= MAX_RUN_ROWS
+            && strictly_increasing(&times().collect::<Vec<_>>());
+        if !regular {
+            return None;
+        }
+        let run = TickRun { entry: group.entry.clone(), ticks: group.ticks.clone() };
+        self.next = end;
+        Some(run)
+    }
+
+    /// Fills `out` with the rows of the next identity that has any; false at the end.
+    pub(super) fn next_series(&mut self, out: &mut SeriesRows) -> bool {
+        out.addresses.clear();
+        out.times.clear();
+        while out.addresses.is_empty() {
+            let order = &*self.order;
+            let left = &order.series[self.next..self.end];
+            let Some(first) = left.first() else { return false };
+            let same = |other: &&(u32, u32)| order.identity(**other) == order.identity(*first);
+            let own = left.iter().take_while(same).count();
+            for (group, series) in &left[..own] {
+                order.collect(&order.groups[*group as usize], *series, out);
+            }
+            self.next += own;
+            out.sort();
+        }
+        true
     }
 }
 

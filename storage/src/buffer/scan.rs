@@ -3,7 +3,7 @@
 use super::columns::{Column, Ticks};
 use super::fill::Fill;
 use super::generation::Newest;
-use super::rows::{RowAddress, RowOrder, SeriesRows, TickRun};
+use super::rows::{RowAddress, RowOrder, SeriesRows, TickRun, Walk};
 use super::{Generation, TagValues};
 use crate::model::TableSchema;
 use crate::snapshot::TimeRange;
@@ -28,7 +28,7 @@ pub(crate) enum Keep {
 #[derive(Debug)]
 pub(crate) struct Scan {
     schema: SchemaRef,
-    order: RowOrder,
+    walk: Walk,
     fill: Fill,
     /// The series being read, and how many of its rows have been.
     rows: SeriesRows,
@@ -48,6 +48,17 @@ enum Part {
     Rows(Vec<(RowAddress, bool)>),
 }
 
+/// The rows of some generations, in log order, that a scan yields.
+pub(super) fn order(
+    generations: &[Generation],
+    times: TimeRange,
+    keep: Keep,
+    tags: &[TagValues],
+) -> RowOrder {
+    let chunks = generations.iter().flat_map(|one| one.chunks().iter().cloned()).collect();
+    RowOrder::new(chunks, times, keep, tags)
+}
+
 impl Scan {
     pub(crate) fn new(
         table: Arc<TableSchema>,
@@ -57,11 +68,21 @@ impl Scan {
         keep: Keep,
         tags: &[TagValues],
     ) -> Self {
+        let order = Arc::new(order(generations, times, keep, tags));
+        Self::part(order, (0, 1), table, columns)
+    }
+
+    /// One of several parts that an order is read in.
+    pub(super) fn part(
+        order: Arc<RowOrder>,
+        part: (usize, usize),
+        table: Arc<TableSchema>,
+        columns: &[usize],
+    ) -> Self {
         let schema = table.arrow().project(columns).expect("columns of the table's schema");
-        let chunks = generations.iter().flat_map(|one| one.chunks().iter().cloned()).collect();
         Self {
             schema: Arc::new(schema),
-            order: RowOrder::new(chunks, times, keep, tags),
+            walk: Walk::new(order, part),
             fill: Fill::new(table, columns),
             rows: SeriesRows::default(),
             taken: 0,
@@ -73,12 +94,12 @@ impl Scan {
         while collected.keys < BATCH_ROWS {
             if self.taken < self.rows.addresses.len() {
                 self.take_rows(&mut collected);
-            } else if let Some(run) = self.order.next_ticks() {
+            } else if let Some(run) = self.walk.next_ticks() {
                 collected.keys += run.rows();
                 collected.parts.push(Part::Ticks(run));
             } else {
                 self.taken = 0;
-                if !self.order.next_series(&mut self.rows) {
+                if !self.walk.next_series(&mut self.rows) {
                     break;
                 }
             }
@@ -110,7 +131,7 @@ impl Scan {
                 Part::Ticks(run) => self.fill.map(&run.entry),
                 Part::Rows(rows) => {
                     for (address, _) in rows {
-                        self.fill.map(&self.order.block(address.block).entry);
+                        self.fill.map(&self.walk.order().block(address.block).entry);
                     }
                 }
             }
@@ -124,7 +145,7 @@ impl Scan {
                 Part::Ticks(run) => self.move_ticks(run, &mut columns),
                 Part::Rows(rows) => {
                     let rows = rows.iter().map(|(address, continues)| {
-                        (self.order.block(address.block), address.row, *continues)
+                        (self.walk.order().block(address.block), address.row, *continues)
                     });
                     self.fill.move_rows(rows, &mut columns);
                 }
@@ -134,7 +155,7 @@ impl Scan {
     }
 
     fn move_ticks(&self, run: &TickRun, columns: &mut [Column]) {
-        let blocks = run.ticks.iter().map(|block| &self.order.block(*block).block).collect();
+        let blocks = run.ticks.iter().map(|block| &self.walk.order().block(*block).block).collect();
         let ticks = Ticks::new(&run.entry, self.fill.map_of(&run.entry), blocks);
         for (number, column) in columns.iter_mut().enumerate() {
             column.extend_ticks(&ticks, number);

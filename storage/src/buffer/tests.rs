@@ -1,5 +1,6 @@
 //! The scan against an oracle that keeps every write in a map.
 
+use super::scan::order;
 use super::*;
 use crate::latest::{Latest, LatestRows, Passing, Source};
 use crate::model::{
@@ -133,11 +134,20 @@ impl Table {
         self.scan_of(times, keep, &[])
     }
 
+    /// In one go and in parts, which are the same.
     fn scan_of(&self, times: TimeRange, keep: Keep, tags: &[TagValues]) -> Vec<(Key, Row)> {
         let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
-        let generations = std::slice::from_ref(&self.generation);
-        let scan = Scan::new(schema(), generations, &columns, times, keep, tags);
-        scan.flat_map(|batch| rows(&batch)).collect()
+        let order = Arc::new(order(std::slice::from_ref(&self.generation), times, keep, tags));
+        let part = |part, parts| -> Vec<_> {
+            let scan = Scan::part(order.clone(), (part, parts), schema(), &columns);
+            scan.flat_map(|batch| rows(&batch)).collect()
+        };
+        let whole = part(0, 1);
+        for parts in 2..5 {
+            let each: Vec<_> = (0..parts).map(|number| part(number, parts)).collect();
+            assert_eq!(each.concat(), whole, "in {parts} parts");
+        }
+        whole
     }
 
     fn expected(&self, times: TimeRange) -> Vec<(Key, Row)> {
@@ -258,7 +268,7 @@ fn passed(generation: &Generation, batch_rows: usize) -> Vec<(Key, Row)> {
     let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
     let slice = BufferSlice::new(schema(), vec![generation.clone()], Arc::default());
     let mut passing = Passing::new(&schema());
-    for batch in slice.scan(&columns, TimeRange::ALL, &[]) {
+    for batch in slice.rows_in(TimeRange::ALL, &[]).scan(&columns, (0, 1)) {
         for first in (0..batch.num_rows()).step_by(batch_rows) {
             passing.look_at(&batch.slice(first, batch_rows.min(batch.num_rows() - first)));
         }
