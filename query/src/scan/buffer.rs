@@ -70,7 +70,9 @@ impl BufferExec {
 
 impl DisplayAs for BufferExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "BufferExec: rows<={}, ranges={}", self.slice.rows(), self.ranges.len())?;
+        let (rows, ranges) = (self.slice.rows(), self.ranges.len());
+        let partitions = self.properties.partitioning.partition_count();
+        write!(f, "BufferExec: rows<={rows}, ranges={ranges}, partitions={partitions}")?;
         for tag in &*self.tags {
             write!(f, ", {} {}", self.slice.schema().identity[tag.place()], tag.values().len())?;
         }
