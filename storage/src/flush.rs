@@ -223,7 +223,8 @@ impl Flusher {
         };
         let passing = Arc::new(Mutex::new(Passing::new(&job.schema)));
         let seen = passing.clone();
-        let rows = scan(job, TimeRange::of_day(date), keep).inspect(move |rows| seen.lock().look_at(rows));
+        let rows = scan(job, TimeRange::of_day(date), keep);
+        let rows = rows.inspect(move |rows| seen.lock().look_at(rows));
         written.files.extend(writer.write(rows.map(Ok), about).await?);
         let passing = Arc::into_inner(passing).expect("all rows are written");
         written.newest.push(passing.into_inner());

@@ -52,7 +52,7 @@ pub mod rollup;
 
 pub use audit::{AuditOptions, AuditReport, Finding, FindingKind, audit};
 pub use backup::{BackedUpTable, BackupPlace, BackupReport, RestoreReport, backup, restore};
-pub use buffer::{BufferRows, BufferSlice, TagValues};
+pub use buffer::{BufferSlice, RowOrder, TagValues};
 pub use error::{ErrorKind, StorageError};
 pub use foreign::{ForeignParquet, ParquetExport};
 pub use handle::{Acknowledged, Admission, Limits, Storage, StorageOptions};

@@ -4,6 +4,7 @@ use crate::exact::power_of_ten;
 use crate::scan::{FieldChunk, FieldRuns};
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
+use datafusion::error::Result;
 use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::ops::AddAssign;
@@ -182,11 +183,13 @@ impl<T: Lane> Values<T> {
         Self { values, nulls, runs }
     }
 
-    /// The value in a row, where it has one.
+    /// The first `rows` rows of a column, row by row.
+    pub(super) fn of_rows(column: &FieldChunk, rows: usize) -> Result<Self> {
+        Ok(Self::of(&FieldChunk::Rows(column.rows(0..rows as u32)?)))
+    }
+
+    /// The value in a row, where it has one; of a column that is read row by row.
     pub(super) fn at(&self, row: usize) -> Option<T> {
-        if let Some(runs) = &self.runs {
-            return Some(self.values[runs.run(row as u32)]);
-        }
         self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then(|| self.values[row])
     }
 

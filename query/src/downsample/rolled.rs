@@ -136,7 +136,7 @@ impl Partial {
         for stretch in &piece.stretches {
             self.add_buckets(piece, stretch, &mut ends);
         }
-        let rows: Values<i32> = Values::of(&piece.fields[plan.rows]);
+        let rows: Values<i32> = column(piece, plan.rows)?;
         let segments = &self.segments[before..];
         let buckets = Buckets { piece, segments, ends: &ends, base };
         buckets.each(|bucket, _, range| {
@@ -177,14 +177,15 @@ fn add_column<T: Lane>(
     input: &RolledInput,
     plan: &RolledPlan,
 ) -> Result<()> {
-    let fields = &buckets.piece.fields;
-    let counts: Values<i32> = Values::of(&fields[input.count]);
-    let [min, max, first, last] = [input.min, input.max, input.first, input.last]
-        .map(|place| Values::<T>::of(&fields[place]));
-    let [sums, increases] = [input.sum, input.increase]
-        .map(|place| place.map(|place| Values::<T::Rolled>::of(&fields[place])));
-    let [starts, ends] =
-        [plan.first_time, plan.last_time].map(|place| Values::<i64>::of(&fields[place]));
+    let piece = buckets.piece;
+    let counts: Values<i32> = column(piece, input.count)?;
+    let (min, max) = (column::<T>(piece, input.min)?, column::<T>(piece, input.max)?);
+    let (first, last) = (column::<T>(piece, input.first)?, column::<T>(piece, input.last)?);
+    let rolled =
+        |place: Option<usize>| place.map(|place| column::<T::Rolled>(piece, place)).transpose();
+    let (sums, increases) = (rolled(input.sum)?, rolled(input.increase)?);
+    let starts: Values<i64> = column(piece, plan.first_time)?;
+    let ends: Values<i64> = column(piece, plan.last_time)?;
     let needs = table.needs();
     let mut lacking = false;
     buckets.each(|bucket, series, rows| {
@@ -243,6 +244,11 @@ fn add_column<T: Lane>(
         );
     }
     Ok(())
+}
+
+/// A column of the piece, row by row.
+fn column<T: Lane>(piece: &Piece, place: usize) -> Result<Values<T>> {
+    Values::of_rows(&piece.fields[place], piece.times.len())
 }
 
 /// The sum of what the tier keeps of some rows; `lacking` where it left one out.

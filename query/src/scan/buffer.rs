@@ -14,11 +14,13 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
+use futures::{StreamExt, stream};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
-use warpline_storage::{BufferRows, BufferSlice, TagValues, TimeRange};
+use std::sync::{Arc, Weak};
+use tokio::sync::Mutex;
+use warpline_storage::{BufferSlice, RowOrder, TagValues, TimeRange};
 
-/// Rows that a partition has at least, if there are as many: enough to pay for a thread.
+/// Rows that a partition has about, at least: enough to pay for a thread.
 const PARTITION_ROWS: usize = 65_536;
 
 /// Reads the chosen columns of a buffer slice, range after range; inside a range rows come by
@@ -27,22 +29,35 @@ const PARTITION_ROWS: usize = 65_536;
 pub struct BufferExec {
     slice: BufferSlice,
     columns: Vec<usize>,
-    ranges: Arc<[Range]>,
+    ranges: Arc<[RangeOrder]>,
     tags: Arc<[TagValues]>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
 }
 
-/// Times that are read, and the rows in them once a partition wants them.
+/// Times that are read, and the order of the rows in them while a partition reads it.
 #[derive(Debug)]
-struct Range {
+struct RangeOrder {
     times: TimeRange,
-    rows: OnceLock<BufferRows>,
+    order: Mutex<Weak<RowOrder>>,
+}
+
+impl RangeOrder {
+    async fn get(&self, slice: &BufferSlice, tags: &[TagValues]) -> Arc<RowOrder> {
+        let mut known = self.order.lock().await;
+        if let Some(order) = known.upgrade() {
+            return order;
+        }
+        let order = Arc::new(slice.order(self.times, tags));
+        *known = Arc::downgrade(&order);
+        order
+    }
 }
 
 impl BufferExec {
     /// Series without one of the `tags` are left out. `schema` is the SQL schema of `columns`.
-    /// Where an `ordering` is given there is one range, and one partition of the most there may be.
+    /// Where an `ordering` is given there is one range and one partition, otherwise there are
+    /// `most_partitions` at most; one where tags choose among the series.
     pub(super) fn new(
         slice: BufferSlice,
         columns: Vec<usize>,
@@ -50,12 +65,13 @@ impl BufferExec {
         tags: Vec<TagValues>,
         schema: SchemaRef,
         ordering: Option<LexOrdering>,
-        most: usize,
+        most_partitions: usize,
     ) -> Self {
         assert!(ordering.is_none() || ranges.len() == 1, "several ranges have no common order");
         let worth = slice.rows() / PARTITION_ROWS;
-        let partitions = if ordering.is_some() { 1 } else { worth.clamp(1, most.max(1)) };
-        let ranges = ranges.into_iter().map(|times| Range { times, rows: OnceLock::new() });
+        let is_one = ordering.is_some() || !tags.is_empty();
+        let partitions = if is_one { 1 } else { worth.clamp(1, most_partitions.max(1)) };
+        let ranges = ranges.into_iter().map(|times| RangeOrder { times, order: Mutex::default() });
         let equivalence = EquivalenceProperties::new_with_orderings(Arc::clone(&schema), ordering);
         let properties = PlanProperties::new(
             equivalence,
@@ -126,16 +142,20 @@ impl ExecutionPlan for BufferExec {
         }
         let (slice, columns) = (self.slice.clone(), self.columns.clone());
         let (ranges, tags) = (Arc::clone(&self.ranges), Arc::clone(&self.tags));
-        let batches = (0..ranges.len()).flat_map(move |number| {
-            let Range { times, rows } = &ranges[number];
-            let rows = rows.get_or_init(|| slice.rows_in(*times, &tags));
-            rows.scan(&columns, (partition, partitions))
+        let work = Arc::new((slice, columns, ranges, tags));
+        let batches = stream::iter(0..work.2.len()).then(move |range| {
+            let work = Arc::clone(&work);
+            async move {
+                let (slice, columns, ranges, tags) = &*work;
+                let order = ranges[range].get(slice, tags).await;
+                stream::iter(slice.scan(order, columns, (partition, partitions)))
+            }
         });
         let schema = Arc::clone(&self.schema);
-        let batches =
-            batches.map(move |batch| to_sql(&batch, &schema).map_err(DataFusionError::from));
-        let stream = futures::stream::iter(batches);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream)))
+        let batches = batches
+            .flatten()
+            .map(move |batch| to_sql(&batch, &schema).map_err(DataFusionError::from));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches)))
     }
 
     fn statistics_from_inputs(

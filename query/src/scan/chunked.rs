@@ -220,11 +220,11 @@ impl Chunked {
                 let rows = mask.values().set_indices();
                 tags[place].rows_at(rows.map(|row| span.start + row as u32))
             } else {
-                let whole = match column {
-                    0 => time_column(times),
-                    _ => file.column(row_group, *column, &self.stored).await?,
+                let rows = match column {
+                    0 => time_column(&times.slice(span.start as usize, span.len())),
+                    _ => file.column(row_group, *column, span.clone(), &self.stored).await?,
                 };
-                filter(&whole.slice(span.start as usize, span.len()), &mask)?
+                filter(&rows, &mask)?
             };
             columns.push(cast(&stored, field.data_type())?);
         }

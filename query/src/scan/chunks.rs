@@ -1,7 +1,7 @@
 //! Decoded column chunks of data files, kept while they are hot.
 //!
-//! A chunk is one column of one row group in the types it is stored in: tags as runs, numbers too
-//! where they hardly change. Files never change, so neither do chunks. What is kept stays within a budget of
+//! A chunk is one column of one row group in the types it is stored in: tags as runs, numbers
+//! too where they hardly change. Files never change, so neither do chunks. What is kept stays within a budget of
 //! memory; what is asked for again stays longer.
 
 use super::field::FieldChunk;
@@ -23,11 +23,12 @@ use datafusion::parquet::file::metadata::ParquetMetaData;
 use futures::TryStreamExt;
 use futures::future::try_join_all;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use warpline_storage::DataFile;
 
 /// What a chunk is assumed to take when the cache is laid out; only its inner tables depend on it.
-const TYPICAL_CHUNK_BYTES: usize = 256 << 10;
+const TYPICAL_CHUNK_BYTES: usize = 64 << 10;
 
 /// One column of one row group.
 #[derive(Clone, Debug)]
@@ -109,8 +110,9 @@ impl ChunkFile {
     }
 
     /// The column that `field` of the table is in this row group; NULL throughout where the file
-    /// is older than the column. Columns are decoded side by side: whoever else wants one meanwhile
-    /// waits for it, and would have nothing to do if one thread decoded all.
+    /// is older than the column. Columns are decoded side by side, by more threads than the
+    /// statement may have otherwise: whoever else wants one meanwhile waits for it, and would have
+    /// nothing to do if one thread decoded all.
     async fn chunk(&self, row_group: usize, field: &Field) -> Result<Chunk> {
         let Ok(column) = self.footer.schema().index_of(field.name()) else {
             return chunk(new_null_array(field.data_type(), self.rows(row_group)));
@@ -160,14 +162,14 @@ impl ChunkFile {
         try_join_all(fields.iter().map(|field| self.values(row_group, stored.field(*field)))).await
     }
 
-    /// Any column row by row.
+    /// Some rows of any column.
     pub(super) async fn column(
         &self,
         row_group: usize,
         column: usize,
+        rows: Range<u32>,
         stored: &SchemaRef,
     ) -> Result<ArrayRef> {
-        let rows = 0..self.rows(row_group) as u32;
         match self.chunk(row_group, stored.field(column)).await? {
             Chunk::Values(values) => values.rows(rows),
             Chunk::Tag(runs) => Ok(runs.rows(rows)),

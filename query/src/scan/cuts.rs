@@ -102,9 +102,10 @@ mod tests {
             for tags in [&tags[..], &tags[..1], &[]] {
                 let count = rows.len() as u32;
                 let whole = listed(&Cuts::of(tags, count));
-                let ends = whole.iter().map(|(rows, _)| rows.clone()).flatten();
+                let ends = whole.iter().flat_map(|(rows, _)| rows.clone());
                 prop_assert!(ends.eq(0..count));
-                let each = (0..parts).map(|part| listed(&Cuts::of_part(tags, count, (part, parts))));
+                let part = |part| listed(&Cuts::of_part(tags, count, (part, parts)));
+                let each = (0..parts).map(part);
                 prop_assert_eq!(each.collect::<Vec<_>>().concat(), whole);
             }
         }

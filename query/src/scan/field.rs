@@ -6,7 +6,7 @@
 use arrow::array::{Array, ArrayRef, UInt32Array, make_array};
 use arrow::buffer::Buffer;
 use arrow::compute::take;
-use arrow::datatypes::ArrowNativeType;
+use arrow::datatypes::{ArrowNativeType, DataType};
 use datafusion::error::{DataFusionError, Result};
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// How many rows a run has at least, on average, where runs are kept.
 const ROWS_OF_A_RUN: usize = 16;
 
-/// Time or a field of one row group, in the type it is stored in.
+/// Time or a field of one row group, in the type it is stored in. Time is kept row by row.
 #[derive(Clone, Debug)]
 pub(crate) enum FieldChunk {
     Rows(ArrayRef),
@@ -39,7 +39,7 @@ impl FieldChunk {
         })
     }
 
-    /// Row by row.
+    /// Some rows, row by row.
     pub(crate) fn rows(&self, range: Range<u32>) -> Result<ArrayRef> {
         match self {
             Self::Rows(column) => Ok(column.slice(range.start as usize, range.len())),
@@ -51,7 +51,8 @@ impl FieldChunk {
         match self {
             Self::Rows(column) => column.get_array_memory_size(),
             Self::Runs(runs) => {
-                runs.ends.capacity() * size_of::<u32>() + runs.values.get_array_memory_size()
+                let ends = size_of::<FieldRuns>() + runs.ends.capacity() * size_of::<u32>();
+                ends + runs.values.get_array_memory_size()
             }
         }
     }
@@ -60,7 +61,8 @@ impl FieldChunk {
 impl FieldRuns {
     /// `None` where the column is better kept row by row.
     fn of(column: &ArrayRef) -> Result<Option<Self>> {
-        if column.null_count() > 0 {
+        // Times grow from row to row.
+        if column.null_count() > 0 || matches!(column.data_type(), DataType::Timestamp(..)) {
             return Ok(None);
         }
         let data = column.to_data();
@@ -95,6 +97,7 @@ impl FieldRuns {
         out: &mut Vec<T>,
     ) -> usize {
         out.clear();
+        out.reserve(range.len());
         let first = self.run(range.start);
         let mut run = first;
         let mut row = range.start;
@@ -185,7 +188,8 @@ mod tests {
                 // As a slice too, whose values do not begin with its buffer's.
                 for from in [0, values.len() / 3] {
                     let column = column.slice(from, values.len() - from);
-                    let range = range.start.min(column.len() as u32)..range.end.min(column.len() as u32);
+                    let rows = column.len() as u32;
+                    let range = range.start.min(rows)..range.end.min(rows);
                     let kept = FieldChunk::of(Arc::clone(&column)).unwrap();
                     let rows = kept.rows(range.clone()).unwrap();
                     prop_assert_eq!(&rows, &column.slice(range.start as usize, range.len()));
@@ -195,7 +199,8 @@ mod tests {
 
         #[test]
         fn a_row_lies_in_its_run(rows in prop::collection::vec(20..60_usize, 1..6)) {
-            let values: Vec<i64> = (0..).zip(&rows).flat_map(|(run, rows)| vec![run; *rows]).collect();
+            let runs = (0..).zip(&rows);
+            let values: Vec<i64> = runs.flat_map(|(run, rows)| vec![run; *rows]).collect();
             let column: ArrayRef = Arc::new(Int64Array::from(values.clone()));
             let runs = FieldRuns::of(&column).unwrap().unwrap();
             prop_assert_eq!(runs.values().len(), rows.len());

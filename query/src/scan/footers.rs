@@ -85,7 +85,7 @@ impl TypedFiles {
         metrics: &ExecutionPlanMetricsSet,
     ) -> Result<TypedFile> {
         let Some(about) = file.extensions.get_arc::<DataFile>() else {
-            return internal_err!("{} comes without its entry", file.object_meta.location);
+            return internal_err!("{} comes without its `DataFile`", file.object_meta.location);
         };
         let file = self.opener.create_reader(partition_index, file, metadata_size_hint, metrics)?;
         let (stored, footers) = (Arc::clone(&self.stored), Arc::clone(&self.footers));

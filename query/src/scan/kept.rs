@@ -1,8 +1,9 @@
-//! What is kept in memory of data files: what is hot, within a budget, and nothing for long of
-//! files that no snapshot has any more.
+//! What is kept in memory of data files: what is hot, within a budget. What was read of files that
+//! no snapshot has any more goes as more is read of others.
 //!
 //! Where much is written merges replace files by the minute. What had been read of them would fill
-//! the budget, and nobody could ask for it again.
+//! the budget, and nobody could ask for it again. A file that stays is the same `Arc` from snapshot
+//! to snapshot.
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -12,8 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use warpline_storage::DataFile;
 
-/// After which share of the budget has been added, files that are gone are looked for.
-const SHARE_ADDED: u64 = 8;
+/// Files that are gone are looked for whenever one part in so many of the budget was added.
+const LOOKS: u64 = 8;
+/// What an entry takes beside its key and value, about: in the cache, and by allocations' sizes.
+const ENTRY_BYTES: usize = 256;
 
 /// Something that takes memory.
 pub(super) trait Weight {
@@ -37,7 +40,7 @@ impl<K: Weight, V: Weight> Weighter<K, Read<V>> for Bytes {
 }
 
 fn weight(key: &impl Weight, value: &impl Weight) -> u64 {
-    (key.bytes() + value.bytes()) as u64
+    (ENTRY_BYTES + key.bytes() + value.bytes()) as u64
 }
 
 /// Values by key, each of one file.
@@ -98,7 +101,7 @@ where
     /// Forgets files that are gone, now and then, before `bytes` are added.
     fn make_room(&self, bytes: u64) {
         let added = self.added.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if added >= self.budget / SHARE_ADDED {
+        if added >= self.budget / LOOKS {
             self.added.store(0, Ordering::Relaxed);
             self.values.retain(|_, read| read.file.strong_count() > 0);
         }
@@ -134,21 +137,25 @@ mod tests {
         })
     }
 
-    #[test]
-    fn files_that_are_gone_are_forgotten_as_others_come() {
-        let kept: Kept<u32, u32> = Kept::new(1600, 20);
+    #[tokio::test]
+    async fn files_that_are_gone_are_forgotten_as_others_come() {
+        let kept: Kept<u32, u32> = Kept::new(100 * (ENTRY_BYTES + 20), ENTRY_BYTES);
         let (stays, goes) = (data_file("stays"), data_file("goes"));
         for number in 0..5 {
             kept.insert(number, &stays, number);
-            kept.insert(100 + number, &goes, number);
+            let read = async { Ok::<_, ()>(number) };
+            assert_eq!(kept.get_or_read(&(100 + number), &goes, read).await, Ok(number));
         }
+        let again = async { Err(()) };
+        assert_eq!(kept.get_or_read(&100, &goes, again).await, Ok(0), "it is kept");
         drop(goes);
-        for number in 5..15 {
-            kept.insert(number, &stays, number);
+        for number in 5..20 {
+            let read = async { Ok::<_, ()>(number) };
+            assert_eq!(kept.get_or_read(&number, &stays, read).await, Ok(number));
         }
-        assert!((0..15).all(|number| kept.get(&number) == Some(number)));
+        assert!((0..20).all(|number| kept.get(&number) == Some(number)));
         assert!((100..105).all(|number| kept.get(&number).is_none()));
-        assert_eq!(kept.values.weight(), 15 * 20);
+        assert_eq!(kept.values.weight(), 20 * (ENTRY_BYTES as u64 + 20));
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(crate) struct FilePiece {
 #[derive(Debug)]
 pub(crate) struct Pieces {
     pub files: Vec<FilePiece>,
-    /// Each gives batches sorted by identity, then time.
+    /// Each partition gives batches sorted by identity, then time.
     pub plans: Vec<Arc<dyn ExecutionPlan>>,
     /// The times that are read, cut so that between rows of one plan and one series within a
     /// stretch there are none of another source. Disjoint and ascending.

@@ -122,7 +122,8 @@ fn answers_over_buffer_and_files_are_those_of_a_naive_reading() {
     outcome.unwrap();
 }
 
-/// A buffer that is worth several threads, with the operator and without.
+/// A buffer that is worth several threads, with the operator and without, around a stretch of time
+/// that is in a file as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_buffer_is_read_in_parts() {
     const NODES: i64 = 10;
@@ -130,6 +131,9 @@ async fn a_large_buffer_is_read_in_parts() {
     let dir = TempDir::new().unwrap();
     let (storage, engine) = open(dir.path()).await;
     let value = |node: i64, tick: i64| (tick + node) % 100;
+    let early = (5_000..5_005).map(|time| Row { node: "n0".into(), time, ..Row::default() });
+    append(&storage, 1, &early.collect::<Vec<_>>()).await;
+    storage.flush().await.unwrap();
     let block = |node: i64| {
         let row = Row { node: format!("n{node}"), ..Row::default() };
         let layout = storage.admit(&layout(&row)).unwrap().layout;
@@ -143,10 +147,10 @@ async fn a_large_buffer_is_read_in_parts() {
     let producer = ProducerId::new("p").unwrap();
     let mut acknowledged = storage.producer(&producer);
     let blocks = (0..NODES).map(block).collect();
-    storage.append(Batch { producer, sequence: 1, blocks }).await.unwrap();
-    acknowledged.wait_for(|ack| ack.durable >= 1).await.unwrap();
+    storage.append(Batch { producer, sequence: 2, blocks }).await.unwrap();
+    acknowledged.wait_for(|ack| ack.durable >= 2).await.unwrap();
     let plan = ask(&engine, "EXPLAIN SELECT util FROM gpu").await.unwrap();
-    assert!(plan.concat().concat().contains("partitions=2"), "{plan:?}");
+    assert!(plan.concat().concat().contains("ranges=2, partitions=2"), "{plan:?}");
     let wanted = (0..NODES).map(|node| {
         let sum: i64 = (0..TICKS).map(|tick| value(node, tick)).sum();
         vec![format!("n{node}"), TICKS.to_string(), sum.to_string()]
@@ -157,6 +161,10 @@ async fn a_large_buffer_is_read_in_parts() {
             "SELECT node, count(util), sum(util) FROM {table} t GROUP BY node ORDER BY node"
         );
         assert_eq!(ask(&engine, &sql).await.unwrap(), wanted, "{table}");
+        let one = format!(
+            "SELECT node, count(util), sum(util) FROM {table} t WHERE node = 'n3' GROUP BY node"
+        );
+        assert_eq!(ask(&engine, &one).await.unwrap(), wanted[3..4], "{table}");
     }
     let sql = "SELECT node, util FROM gpu WHERE time = '1970-01-01T00:01:40Z' ORDER BY node";
     let wanted = (0..NODES).map(|node| vec![format!("n{node}"), value(node, 100).to_string()]);

@@ -5,7 +5,6 @@ use crate::config::Config;
 use crate::serve::Server;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use warpline_storage::TimeRange;
 
 /// A server on a folder; on a free port unless one is named.
 async fn serve(data: &Path, port: u16) -> Server {
@@ -24,7 +23,7 @@ async fn rows(server: &Server, table: &str) -> usize {
     let snapshot = server.storage().snapshot();
     let Some(table) = snapshot.table(table) else { return 0 };
     let files: u64 = table.files.iter().map(|file| file.rows).sum();
-    let buffered = table.buffer.scan(&[0], TimeRange::ALL, &[]);
+    let buffered = table.buffer.scan_all(&[0]);
     files as usize + buffered.map(|batch| batch.num_rows()).sum::<usize>()
 }
 

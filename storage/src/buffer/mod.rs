@@ -27,5 +27,6 @@ pub(crate) use generation::{
     Buffered, Generation, LayoutEntry, MICROSECONDS_PER_DAY, Newest, memory_of,
 };
 pub(crate) use latest::GenerationLatest;
+pub use rows::RowOrder;
 pub(crate) use scan::{Keep, Scan};
-pub use slice::{BufferRows, BufferSlice, TagValues};
+pub use slice::{BufferSlice, TagValues};

@@ -1,6 +1,6 @@
 //! Which rows a scan yields and in which order: by identity, then time, then log order.
 
-use super::generation::{Chunk, LayoutEntry, Newest};
+use super::generation::{Chunk, Generation, LayoutEntry, Newest};
 use super::{Buffered, Keep, TagValues};
 use crate::model::{SeriesId, Timestamp};
 use crate::snapshot::TimeRange;
@@ -28,9 +28,9 @@ struct Group {
     rest: HashMap<u32, Vec<RowAddress>>,
 }
 
-/// The rows of a scan and their order.
+/// Which rows a scan yields and in which order: looked up once for all who read a part of them.
 #[derive(Debug)]
-pub(super) struct RowOrder {
+pub struct RowOrder {
     chunks: Vec<Arc<Chunk>>,
     /// Number of each chunk's first block.
     starts: Vec<u32>,
@@ -72,14 +72,15 @@ pub(super) struct SeriesRows {
 }
 
 impl RowOrder {
-    /// Series without one of the tags are left out.
+    /// Of generations in log order. Series without one of the tags are left out.
     pub(super) fn new(
-        chunks: Vec<Arc<Chunk>>,
+        generations: &[Generation],
         times: TimeRange,
         keep: Keep,
         tags: &[TagValues],
     ) -> Self {
-        let chunks: Vec<_> = chunks.into_iter().filter(|chunk| chunk.times.meets(times)).collect();
+        let chunks = generations.iter().flat_map(Generation::chunks);
+        let chunks: Vec<_> = chunks.filter(|chunk| chunk.times.meets(times)).cloned().collect();
         let mut starts = Vec::with_capacity(chunks.len());
         let mut start = 0;
         for chunk in &chunks {
@@ -257,8 +258,9 @@ fn group_blocks(chunks: &[Arc<Chunk>], times: TimeRange, tags: &[TagValues]) -> 
     groups
 }
 
-/// Every series with these tags of every group, by identity. Layouts of whole nodes do not interleave, so putting
-/// them in order of their first series leaves the sort (which takes runs as they come) no work.
+/// Every series with these tags of every group, by identity. Layouts of whole nodes do not
+/// interleave, so putting them in order of their first series leaves the sort (which takes runs as
+/// they come) no work.
 fn series_by_identity(groups: &[Group], tags: &[TagValues]) -> Vec<(u32, u32)> {
     let identity = |group: u32, series: u32| {
         &groups[group as usize].entry.layout.series()[series as usize].identity

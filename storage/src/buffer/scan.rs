@@ -48,17 +48,6 @@ enum Part {
     Rows(Vec<(RowAddress, bool)>),
 }
 
-/// The rows of some generations, in log order, that a scan yields.
-pub(super) fn order(
-    generations: &[Generation],
-    times: TimeRange,
-    keep: Keep,
-    tags: &[TagValues],
-) -> RowOrder {
-    let chunks = generations.iter().flat_map(|one| one.chunks().iter().cloned()).collect();
-    RowOrder::new(chunks, times, keep, tags)
-}
-
 impl Scan {
     pub(crate) fn new(
         table: Arc<TableSchema>,
@@ -68,7 +57,7 @@ impl Scan {
         keep: Keep,
         tags: &[TagValues],
     ) -> Self {
-        let order = Arc::new(order(generations, times, keep, tags));
+        let order = Arc::new(RowOrder::new(generations, times, keep, tags));
         Self::part(order, (0, 1), table, columns)
     }
 

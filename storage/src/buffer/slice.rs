@@ -1,8 +1,6 @@
 //! The buffered rows of one table at one instant.
 
-use super::rows::RowOrder;
-use super::scan::order;
-use super::{Generation, Keep, MICROSECONDS_PER_DAY, Scan};
+use super::{Generation, Keep, MICROSECONDS_PER_DAY, RowOrder, Scan};
 use crate::latest::Source;
 use crate::model::TableSchema;
 use crate::rules::{buffer_repeats, merged};
@@ -100,34 +98,30 @@ impl BufferSlice {
     }
 
     /// The rows within `times` of series that have all these `tags`.
-    pub fn rows_in(&self, times: TimeRange, tags: &[TagValues]) -> BufferRows {
-        let order = Arc::new(order(&self.generations, times, Keep::All, tags));
-        BufferRows { schema: self.schema.clone(), order }
+    pub fn order(&self, times: TimeRange, tags: &[TagValues]) -> RowOrder {
+        RowOrder::new(&self.generations, times, Keep::All, tags)
+    }
+
+    /// One of several parts of an order's series, each with about as many: its rows sorted by
+    /// identity, then time, one per key (last write per field), as batches of the columns that
+    /// `columns` index in the table's Arrow schema. One part after the other is the whole order.
+    pub fn scan(
+        &self,
+        order: Arc<RowOrder>,
+        columns: &[usize],
+        (part, parts): (usize, usize),
+    ) -> impl Iterator<Item = RecordBatch> + Send + use<> {
+        Scan::part(order, (part, parts), self.schema.clone(), columns)
+    }
+
+    /// All rows, as [`Self::scan`] gives them.
+    pub fn scan_all(&self, columns: &[usize]) -> impl Iterator<Item = RecordBatch> + Send + use<> {
+        self.scan(Arc::new(self.order(TimeRange::ALL, &[])), columns, (0, 1))
     }
 
     /// The newest rows of each generation, in log order.
     pub(crate) fn latest(&self) -> impl Iterator<Item = Source> {
         let generations = self.generations.iter().filter(|one| !one.is_empty());
         generations.cloned().map(Source::from)
-    }
-}
-
-/// Some rows of a slice, looked up once for everybody who reads a part of them.
-#[derive(Debug)]
-pub struct BufferRows {
-    schema: Arc<TableSchema>,
-    order: Arc<RowOrder>,
-}
-
-impl BufferRows {
-    /// One of several parts of the series, each with about as many: its rows sorted by identity,
-    /// then time, one per key (last write per field), as batches of the columns that `columns`
-    /// index in the table's Arrow schema. The parts one after the other are all rows in order.
-    pub fn scan(
-        &self,
-        columns: &[usize],
-        (part, parts): (usize, usize),
-    ) -> impl Iterator<Item = RecordBatch> + Send + use<> {
-        Scan::part(self.order.clone(), (part, parts), self.schema.clone(), columns)
     }
 }

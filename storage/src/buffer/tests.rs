@@ -1,6 +1,5 @@
 //! The scan against an oracle that keeps every write in a map.
 
-use super::scan::order;
 use super::*;
 use crate::latest::{Latest, LatestRows, Passing, Source};
 use crate::model::{
@@ -137,7 +136,8 @@ impl Table {
     /// In one go and in parts, which are the same.
     fn scan_of(&self, times: TimeRange, keep: Keep, tags: &[TagValues]) -> Vec<(Key, Row)> {
         let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
-        let order = Arc::new(order(std::slice::from_ref(&self.generation), times, keep, tags));
+        let generations = std::slice::from_ref(&self.generation);
+        let order = Arc::new(RowOrder::new(generations, times, keep, tags));
         let part = |part, parts| -> Vec<_> {
             let scan = Scan::part(order.clone(), (part, parts), schema(), &columns);
             scan.flat_map(|batch| rows(&batch)).collect()
@@ -268,7 +268,7 @@ fn passed(generation: &Generation, batch_rows: usize) -> Vec<(Key, Row)> {
     let columns: Vec<usize> = (0..schema().arrow().fields().len()).collect();
     let slice = BufferSlice::new(schema(), vec![generation.clone()], Arc::default());
     let mut passing = Passing::new(&schema());
-    for batch in slice.rows_in(TimeRange::ALL, &[]).scan(&columns, (0, 1)) {
+    for batch in slice.scan_all(&columns) {
         for first in (0..batch.num_rows()).step_by(batch_rows) {
             passing.look_at(&batch.slice(first, batch_rows.min(batch.num_rows() - first)));
         }

@@ -58,8 +58,7 @@ async fn send(storage: &Storage, table: &str, seconds: std::ops::RangeInclusive<
 }
 
 fn rows(table: &TableSnapshot) -> u64 {
-    let buffered = table.buffer.rows_in(TimeRange::ALL, &[]).scan(&[0], (0, 1));
-    let buffered = buffered.map(|batch| batch.num_rows() as u64);
+    let buffered = table.buffer.scan_all(&[0]).map(|batch| batch.num_rows() as u64);
     table.files.iter().map(|file| file.rows).sum::<u64>() + buffered.sum::<u64>()
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises: a segment defines each layout before its first use and once; an unchanged layout
 //! costs one lookup by pointer. Layouts outlive the segment, with their encoded definition, while
-//! they are in use: a definition is encoded once and copied into each segment. Equal layouts read
+//! they or most others are in use: a definition is encoded once and copied into each segment. Equal layouts read
 //! back from several segments are one `Arc`.
 
 use super::definition::{Shape, append_series, append_shape, series_bytes};
@@ -11,6 +11,9 @@ use crate::model::Layout;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use std::sync::Arc;
+
+/// Unused layouts are forgotten once they are more than one in so many.
+const UNUSED_SHARE: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct LayoutTable {
@@ -40,9 +43,12 @@ struct KnownLayout {
 }
 
 impl LayoutTable {
-    /// Begins a segment: nothing has a number. What the segment before did not use is forgotten.
+    /// Begins a segment: nothing has a number. What the segment before did not use is forgotten
+    /// once it is worth putting the rest together anew: series that are written every ten seconds
+    /// are not in every segment.
     pub(super) fn begin_segment(&mut self) {
-        if self.layouts.iter().any(|known| known.number.is_none()) {
+        let unused = self.layouts.iter().filter(|known| known.number.is_none()).count();
+        if unused * UNUSED_SHARE > self.layouts.len() {
             self.forget_unused();
         }
         self.shapes.iter_mut().for_each(|known| known.number = None);
@@ -193,4 +199,48 @@ fn address(layout: &Arc<Layout>) -> usize {
 fn next_number(cursor: &mut Cursor<'_>, expected: usize) -> Result<u32, Malformed> {
     let number = cursor.u32()?;
     if number as usize == expected { Ok(number) } else { Err(Malformed("a definition is missing")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Column, FieldType, Series};
+
+    fn layout(table: &str) -> Arc<Layout> {
+        let column = Column { name: "power".into(), field_type: FieldType::Int32 };
+        let series = Series { identity: vec!["n1".into()], attributes: vec![] };
+        let (table, tags) = (Arc::from(table), vec!["node".into()]);
+        let layout = Layout::new(table, tags, vec![], vec![column], vec![series]);
+        Arc::new(layout.unwrap())
+    }
+
+    /// Numbers begin anew in each segment, with the definitions before them.
+    #[test]
+    fn layouts_outlive_a_segment_that_used_them() {
+        let (used, other) = (layout("gpu"), layout("node"));
+        let mut table = LayoutTable::default();
+        let numbers = |table: &mut LayoutTable, layouts: &[&Arc<Layout>]| {
+            let mut defined = Vec::new();
+            let number = |layout: &&Arc<Layout>| table.number(layout, &mut defined, 0);
+            let numbers: Vec<u32> = layouts.iter().map(number).collect();
+            (numbers, defined)
+        };
+        let (first, of_both) = numbers(&mut table, &[&used, &other]);
+        assert_eq!(first, [0, 1]);
+        assert_eq!(numbers(&mut table, &[&other, &used]), (vec![1, 0], vec![]));
+        table.begin_segment();
+        assert_eq!(table.get(0), None);
+        let known =
+            |table: &LayoutTable| [&used, &other].map(|layout| table.definition_bytes(layout) == 0);
+        assert_eq!(known(&table), [true, true]);
+        assert_eq!(numbers(&mut table, &[&used, &other]), (vec![0, 1], of_both.clone()));
+        table.begin_segment();
+        let (second, of_one) = numbers(&mut table, &[&used]);
+        assert_eq!(second, [0]);
+        assert!(of_one.len() < of_both.len());
+        table.begin_segment();
+        assert_eq!(known(&table), [true, false]);
+        assert_eq!((table.layouts.len(), table.shapes.len()), (1, 1));
+        assert_eq!(numbers(&mut table, &[&used, &other]), (vec![0, 1], of_both));
+    }
 }

@@ -22,7 +22,7 @@ pub(super) async fn parts(table: &TableSnapshot) -> Result<Vec<Vec<RecordBatch>>
         parts.push(blocking(move || rows.collect()).await?);
     }
     let columns: Vec<usize> = (0..table.schema.arrow().fields().len()).collect();
-    parts.push(table.buffer.rows_in(TimeRange::ALL, &[]).scan(&columns, (0, 1)).collect());
+    parts.push(table.buffer.scan_all(&columns).collect());
     Ok(parts)
 }
 

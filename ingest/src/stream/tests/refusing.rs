@@ -4,7 +4,6 @@ use super::harness::*;
 use crate::frame::{Reason, define, frame};
 use bytes::Bytes;
 use std::time::SystemTime;
-use warpline_storage::TimeRange;
 use warpline_storage::model::{BlockBuilder, FieldType, Layout, Series, Value};
 
 /// Values of one field over all buffered rows: how many are there, how many are NULL.
@@ -12,7 +11,7 @@ fn present_and_absent(server: &TestServer, table: &str, field: &str) -> (usize, 
     let snapshot = server.storage.snapshot();
     let table = snapshot.table(table).unwrap();
     let column = table.schema.arrow().index_of(field).unwrap();
-    let batches = table.buffer.scan(&[column], TimeRange::ALL, &[]);
+    let batches = table.buffer.scan_all(&[column]);
     batches.fold((0, 0), |(present, absent), batch| {
         let nulls = batch.column(0).null_count();
         (present + batch.num_rows() - nulls, absent + nulls)
