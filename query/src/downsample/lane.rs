@@ -160,7 +160,7 @@ impl Lane for f64 {
 #[derive(Clone, Debug)]
 pub(super) struct Values<T: Lane> {
     /// By row, or by run where there are runs.
-    values: ScalarBuffer<T>,
+    numbers: ScalarBuffer<T>,
     nulls: Option<NullBuffer>,
     runs: Option<Arc<FieldRuns>>,
 }
@@ -168,7 +168,8 @@ pub(super) struct Values<T: Lane> {
 impl<T: Lane> Values<T> {
     /// Values that are all there; the buffer holds `rows` of type `T`.
     pub(super) fn new(buffer: Buffer, rows: usize) -> Self {
-        Self { values: ScalarBuffer::new(buffer, 0, rows), nulls: None, runs: None }
+        let numbers = ScalarBuffer::new(buffer, 0, rows);
+        Self { numbers, nulls: None, runs: None }
     }
 
     /// Of a column whose type is stored as `T`.
@@ -179,8 +180,8 @@ impl<T: Lane> Values<T> {
         };
         let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
         let data = values.to_data();
-        let values = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
-        Self { values, nulls, runs }
+        let numbers = ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
+        Self { numbers, nulls, runs }
     }
 
     /// The first `rows` rows of a column, row by row.
@@ -190,7 +191,7 @@ impl<T: Lane> Values<T> {
 
     /// The value in a row, where it has one; of a column that is read row by row.
     pub(super) fn at(&self, row: usize) -> Option<T> {
-        self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then(|| self.values[row])
+        self.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)).then(|| self.numbers[row])
     }
 
     /// Runs are spread in `scratch`.
@@ -202,14 +203,14 @@ impl<T: Lane> Values<T> {
     ) -> Slice<'a, T> {
         if let Some(runs) = &self.runs {
             let range = start as u32..(start + rows) as u32;
-            let is_level = runs.spread(&self.values, range, scratch) <= 1;
+            let is_level = runs.spread(&self.numbers, range, scratch) <= 1;
             return Slice { values: scratch, validity: None, is_level };
         }
         let validity = self
             .nulls
             .as_ref()
             .map(|nulls| Validity::new(nulls.validity(), nulls.offset() + start));
-        Slice { values: &self.values[start..start + rows], validity, is_level: false }
+        Slice { values: &self.numbers[start..start + rows], validity, is_level: false }
     }
 }
 

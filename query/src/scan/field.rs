@@ -170,7 +170,7 @@ mod tests {
         for column in columns(&rarely) {
             assert!(matches!(FieldChunk::of(column).unwrap(), FieldChunk::Runs(_)));
         }
-        let lacking = Int64Array::from_iter((0..64).map(|row| (row > 0).then_some(7)));
+        let lacking: Int64Array = (0..64).map(|row| (row > 0).then_some(7)).collect();
         assert!(matches!(FieldChunk::of(Arc::new(lacking)).unwrap(), FieldChunk::Rows(_)));
     }
 

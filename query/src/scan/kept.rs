@@ -63,8 +63,8 @@ where
 
 impl<K, V> Kept<K, V>
 where
-    K: Clone + Hash + Eq + Weight,
-    V: Clone + Weight,
+    K: Clone + Hash + Eq + Weight + Send + Sync,
+    V: Clone + Weight + Send + Sync,
 {
     /// A budget of zero keeps nothing. What a value typically takes lays out the inner tables.
     pub(super) fn new(budget: usize, typical_bytes: usize) -> Self {
@@ -84,11 +84,11 @@ where
     }
 
     /// What is kept, or what `read` gives; those who want it meanwhile wait for that.
-    pub(super) async fn get_or_read<E>(
+    pub(super) async fn get_or_read<E: Send>(
         &self,
         key: &K,
         file: &Arc<DataFile>,
-        read: impl Future<Output = Result<V, E>>,
+        read: impl Future<Output = Result<V, E>> + Send,
     ) -> Result<V, E> {
         let read = async {
             let value = read.await?;
