@@ -1,13 +1,14 @@
 """The dashboards of docs/grafana, asked as Grafana asks:
 
-    dashboards.py HOST PORT FROM TO [--intervals 10s 1h ...]
+    dashboards.py HOST PORT FROM TO [--intervals 10s 1h ...] [--rounds N]
 
 Each variable is resolved by its own query, each panel's SQL expanded as Grafana's PostgreSQL data
 source does it and run over FROM..TO and over the last twelfth of it, with the bucket that Grafana
-would choose and with those of --intervals. An answer must be what its kind of panel needs, in the
-range of its unit, and some must equal what a second statement says. The JSON is checked too: ids,
-places, units, variables, links. FROM and TO are RFC 3339. Prints a line per panel: dashboard,
-panel, range and bucket, rows, milliseconds, how the plan reads. Exits 1 with panel, SQL and error.
+would choose and with those of --intervals; each dashboard --rounds times in a row, as when it is
+refreshed. An answer must be what its kind of panel needs, in the range of its unit, and some must
+equal what a second statement says. The JSON is checked too: ids, places, units, variables, links.
+FROM and TO are RFC 3339. Prints a line per panel: dashboard, panel, range and bucket, rows,
+milliseconds, how the plan reads. Exits 1 with panel, SQL and error.
 """
 
 import argparse
@@ -515,6 +516,7 @@ def main():
     parser.add_argument("start", metavar="FROM", type=datetime.datetime.fromisoformat)
     parser.add_argument("end", metavar="TO", type=datetime.datetime.fromisoformat)
     parser.add_argument("--intervals", nargs="*", default=[], type=milliseconds)
+    parser.add_argument("--rounds", default=1, type=int)
     given = parser.parse_args()
     server = Server(given.host, given.port)
     long = Range(given.start, given.end)
@@ -526,7 +528,7 @@ def main():
     for dashboard in dashboards.values():
         try:
             check_structure(dashboard, dashboards)
-            for over in (short, long):
+            for over in (short, long) * given.rounds:
                 run_dashboard(server, dashboard, over, given.intervals)
             run_choices(server, dashboard, long, columns)
         except Failed as reason:
