@@ -84,7 +84,7 @@ impl FieldRuns {
     }
 
     /// The run that a row lies in.
-    pub(crate) fn run(&self, row: u32) -> usize {
+    fn run(&self, row: u32) -> usize {
         self.ends.partition_point(|end| *end <= row)
     }
 
