@@ -1,8 +1,8 @@
 //! Decoded column chunks of data files, kept while they are hot.
 //!
 //! A chunk is one column of one row group in the types it is stored in: tags as runs, numbers
-//! too where they hardly change. Files never change, so neither do chunks. What is kept stays within a budget of
-//! memory; what is asked for again stays longer.
+//! too where they hardly change. Files never change, so neither do chunks. What is kept stays
+//! within a budget of memory; what is asked for again stays longer.
 
 use super::field::FieldChunk;
 use super::footers::TypedFiles;

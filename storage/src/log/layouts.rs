@@ -2,8 +2,8 @@
 //!
 //! Promises: a segment defines each layout before its first use and once; an unchanged layout
 //! costs one lookup by pointer. Layouts outlive the segment, with their encoded definition, while
-//! they or most others are in use: a definition is encoded once and copied into each segment. Equal layouts read
-//! back from several segments are one `Arc`.
+//! they or most others are in use: a definition is encoded once and copied into each segment.
+//! Equal layouts read back from several segments are one `Arc`.
 
 use super::definition::{Shape, append_series, append_shape, series_bytes};
 use super::format::{Cursor, Kind, Malformed, append_record};
