@@ -27,12 +27,18 @@ const PARTITION_ROWS: usize = 65_536;
 /// identity, then time. Each partition has a part of the series.
 #[derive(Debug)]
 pub struct BufferExec {
-    slice: BufferSlice,
-    columns: Vec<usize>,
-    ranges: Arc<[RangeOrder]>,
-    tags: Arc<[TagValues]>,
+    work: Arc<Buffered>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
+}
+
+/// What is read.
+#[derive(Debug)]
+struct Buffered {
+    slice: BufferSlice,
+    columns: Vec<usize>,
+    ranges: Vec<RangeOrder>,
+    tags: Vec<TagValues>,
 }
 
 /// Times that are read, and the order of the rows in them while a partition reads it.
@@ -42,13 +48,14 @@ struct RangeOrder {
     order: Mutex<Weak<RowOrder>>,
 }
 
-impl RangeOrder {
-    async fn get(&self, slice: &BufferSlice, tags: &[TagValues]) -> Arc<RowOrder> {
-        let mut known = self.order.lock().await;
+impl Buffered {
+    async fn order(&self, range: usize) -> Arc<RowOrder> {
+        let RangeOrder { times, order } = &self.ranges[range];
+        let mut known = order.lock().await;
         if let Some(order) = known.upgrade() {
             return order;
         }
-        let order = Arc::new(slice.order(self.times, tags));
+        let order = Arc::new(self.slice.order(*times, &self.tags));
         *known = Arc::downgrade(&order);
         order
     }
@@ -79,18 +86,19 @@ impl BufferExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        let (ranges, tags, properties) = (ranges.collect(), tags.into(), Arc::new(properties));
-        Self { slice, columns, ranges, tags, schema, properties }
+        let work = Buffered { slice, columns, ranges: ranges.collect(), tags };
+        Self { work: Arc::new(work), schema, properties: Arc::new(properties) }
     }
 }
 
 impl DisplayAs for BufferExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let (rows, ranges) = (self.slice.rows(), self.ranges.len());
+        let Buffered { slice, ranges, tags, .. } = &*self.work;
+        let (rows, ranges) = (slice.rows(), ranges.len());
         let partitions = self.properties.partitioning.partition_count();
         write!(f, "BufferExec: rows<={rows}, ranges={ranges}, partitions={partitions}")?;
-        for tag in &*self.tags {
-            write!(f, ", {} {}", self.slice.schema().identity[tag.place()], tag.values().len())?;
+        for tag in tags {
+            write!(f, ", {} {}", slice.schema().identity[tag.place()], tag.values().len())?;
         }
         Ok(())
     }
@@ -140,15 +148,12 @@ impl ExecutionPlan for BufferExec {
         if partition >= partitions {
             return internal_err!("there are {partitions} partitions, no number {partition}");
         }
-        let (slice, columns) = (self.slice.clone(), self.columns.clone());
-        let (ranges, tags) = (Arc::clone(&self.ranges), Arc::clone(&self.tags));
-        let work = Arc::new((slice, columns, ranges, tags));
-        let batches = stream::iter(0..work.2.len()).then(move |range| {
+        let work = Arc::clone(&self.work);
+        let batches = stream::iter(0..work.ranges.len()).then(move |range| {
             let work = Arc::clone(&work);
             async move {
-                let (slice, columns, ranges, tags) = &*work;
-                let order = ranges[range].get(slice, tags).await;
-                stream::iter(slice.scan(order, columns, (partition, partitions)))
+                let order = work.order(range).await;
+                stream::iter(work.slice.scan(order, &work.columns, (partition, partitions)))
             }
         });
         let schema = Arc::clone(&self.schema);
@@ -164,6 +169,6 @@ impl ExecutionPlan for BufferExec {
         _args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
         let unknown = Statistics::new_unknown(&self.schema);
-        Ok(Arc::new(unknown.with_num_rows(Precision::Inexact(self.slice.rows()))))
+        Ok(Arc::new(unknown.with_num_rows(Precision::Inexact(self.work.slice.rows()))))
     }
 }
